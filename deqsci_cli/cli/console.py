@@ -1,0 +1,86 @@
+"""What the user sees: results on stdout, narration on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from deqsci_cli.errors import DeqsciError
+
+if TYPE_CHECKING:
+    from deqsci_cli.report.report import Failure
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def show_error(error: DeqsciError) -> None:
+    """One error, as what, where, and what would mend it."""
+    err.print(f"[bold red]error:[/] {_safe(str(error))}", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A sentence of narration."""
+    err.print(_safe(text), soft_wrap=True)
+
+
+def json_line(record: Any) -> None:
+    """One JSON object a line, for programs."""
+    sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress(*fields: str, shown: bool) -> Iterator[Progress]:
+    """A live line on stderr: description, bar, count, the named fields, time gone and to go."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        *(TextColumn("{task.fields[" + name + "]}") for name in fields),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not (shown and err.is_terminal),
+    )
+    with bar:
+        yield bar
+
+
+def table(title: str, *columns: str) -> Table:
+    """A table whose columns after the first are right-aligned."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    return made
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """A figure for a table; a dash for none."""
+    return "–" if value is None else format(value, form)  # noqa: RUF001
+
+
+def show_failures(failures: list[Failure]) -> None:
+    """Inputs that came to nothing, and why."""
+    for failure in failures:
+        err.print(f"[bold red]failed:[/] {_safe(failure.error)}", soft_wrap=True)
+
+
+def _safe(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,74 @@
+"""`deqsci convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deqsci_cli.cli import console, options
+from deqsci_cli.errors import UsageError
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A capture, or a checkpoint to import.")],
+    target: Annotated[
+        Path | None, typer.Argument(help="The capture to be written: .mat, .h5 or .tif.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The model folder an import becomes.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="Of a checkpoint: cnn, rsn-cnn or ffdnet.")
+    ] = None,
+    mask: options.Mask = None,
+    measurement_key: options.MeasurementKey = None,
+    mask_key: options.MaskKey = None,
+    truth_key: options.TruthKey = None,
+    axes: options.Axes = None,
+    scale: options.Scale = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Convert a capture into another format, or a published checkpoint into a model.
+
+    deqsci convert capture.mat capture.h5, or
+    deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
+    """
+    from deqsci_cli.engine import convert as engine  # torch is slow to import
+
+    if architecture is not None:
+        if out is None or target is not None:
+            raise UsageError("a model needs a folder", hint="give it with -o")
+        card, count = engine.convert_checkpoint(source, out, architecture, overwrite=overwrite)
+        console.out.print(
+            f"{out}: {card.architecture}, {count:,} parameters; use it with --model {out}",
+            soft_wrap=True,
+        )
+        return
+    destination = target or out
+    if destination is None or (target is not None and out is not None):
+        raise UsageError(
+            "name one output",
+            hint="a file ending in .mat, .h5 or .tif; or --architecture and -o for a checkpoint",
+        )
+    capture = engine.convert_capture(
+        engine.ConvertConfig(
+            source=source,
+            out=destination,
+            mask=mask,
+            measurement_key=measurement_key,
+            mask_key=mask_key,
+            truth_key=truth_key,
+            axes=axes,
+            scale=scale,
+            overwrite=overwrite,
+        )
+    )
+    height, width = capture.shape
+    console.note(f"{source.name}: scale {capture.scale_rule}")
+    console.out.print(
+        f"{destination}: {capture.count} measurement(s) of {capture.frames} frames, "
+        f"{height} x {width} pixels, {'with' if capture.truth is not None else 'without'} truth",
+        soft_wrap=True,
+    )

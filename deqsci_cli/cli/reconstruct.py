@@ -1,0 +1,155 @@
+"""`deqsci reconstruct`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deqsci_cli.cli import console, options
+
+if TYPE_CHECKING:
+    from deqsci_cli.engine.events import Event
+    from deqsci_cli.engine.reconstruct import Plan, ReconstructConfig
+    from deqsci_cli.report.report import Report
+
+
+def reconstruct(
+    inputs: Annotated[list[str], typer.Argument(help="Capture files, or quoted globs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of films and report.")] = Path(
+        "out"
+    ),
+    model: Annotated[str, typer.Option(help="A released model, or a model's folder.")] = "pnp",
+    mask: options.Mask = None,
+    measurements: Annotated[
+        str | None, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
+    ] = None,
+    tol: Annotated[
+        float | None, typer.Option(help="Relative residual at which the equilibrium is met.")
+    ] = None,
+    max_iter: Annotated[
+        int | None, typer.Option(help="Most evaluations after the warm-up.")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="anderson or picard.")] = None,
+    device: options.Device = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32",
+    seed: options.Seed = 0,
+    film_format: Annotated[
+        str, typer.Option("--format", help="Of the films: tif, mat or h5.")
+    ] = "tif",
+    preview: Annotated[str, typer.Option(help="Any of gif,png,mp4, or none.")] = "gif",
+    measurement_key: options.MeasurementKey = None,
+    mask_key: options.MaskKey = None,
+    truth_key: options.TruthKey = None,
+    axes: options.Axes = None,
+    scale: options.Scale = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; compute and write nothing.")
+    ] = False,
+    quiet: options.Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell the settings of the solver as well.")
+    ] = False,
+) -> None:
+    """Reconstruct the films of coded captures, and report how well they are settled.
+
+    Writes a film and its previews for every measurement, and one report.json.
+    """
+    from deqsci_cli.engine import reconstruct as engine  # torch is slow to import
+
+    config = engine.ReconstructConfig(
+        inputs=options.expand(inputs),
+        out=out,
+        model=model,
+        mask=mask,
+        measurement_key=measurement_key,
+        mask_key=mask_key,
+        truth_key=truth_key,
+        axes=axes,
+        scale=scale,
+        measurements=measurements,
+        equilibrium={"tol": tol, "max_iter": max_iter, "solver": solver},
+        device=device,
+        dtype=dtype,
+        seed=seed,
+        format=film_format,
+        previews=() if preview == "none" else tuple(p.strip() for p in preview.split(",")),
+        overwrite=overwrite,
+    )
+    if dry_run or verbose:
+        planned = engine.plan(config)
+        if verbose and not quiet:
+            console.note(f"settings: {planned.settings}")
+        if dry_run:
+            _show_plan(planned, config)
+            _end([f.exit_code for f in planned.failures], bool(planned.jobs))
+            return
+    report = _run(config, quiet=quiet)
+    if as_json:
+        for record in report.measurements:
+            console.json_line(record.to_json())
+    elif report.measurements:
+        _show_report(report, config)
+    console.show_failures(report.failures)
+    codes = [f.exit_code for f in report.failures]
+    codes += [1 for r in report.measurements if r.status == "diverged"]
+    _end(codes, bool(report.measurements))
+
+
+def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
+    from deqsci_cli.engine.events import Iterated, Note
+    from deqsci_cli.engine.reconstruct import reconstruct as run
+
+    with console.progress("residual", shown=not quiet) as bar:
+        task = bar.add_task("looking at the inputs", total=None, residual="")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Note) and not quiet:
+                console.note(event.text)
+            elif isinstance(event, Iterated):
+                bar.update(
+                    task,
+                    description=f"measurement {event.measurement + 1}/{event.measurements}",
+                    completed=event.evaluation,
+                    total=event.evaluations,
+                    residual=f"residual {event.residual:.1e}",
+                )
+
+        return run(config, listen)
+
+
+def _show_report(report: Report, config: ReconstructConfig) -> None:
+    from deqsci_cli.engine.reconstruct import REPORT
+
+    columns = ("film", "status", "evaluations", "residual", "seconds", "PSNR dB", "SSIM")
+    shown = console.table("", *columns)
+    for r in report.measurements:
+        shown.add_row(
+            Path(r.output).name,
+            r.status,
+            str(r.evaluations),
+            console.number(r.residual, ".1e"),
+            console.number(r.seconds, ".1f"),
+            console.number(r.psnr),
+            console.number(r.ssim, ".4f"),
+        )
+    console.out.print(shown)
+    console.note(f"films and {REPORT} are in {config.out}")
+
+
+def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
+    shown = console.table("", "film", "input", "measurement")
+    for job in planned.jobs:
+        shown.add_row(job.output.name, str(job.input), str(job.index))
+    console.out.print(shown)
+    console.show_failures(list(planned.failures))
+    console.note(f"nothing was computed or written to {config.out}")
+
+
+def _end(codes: list[int], something_done: bool) -> None:
+    """Exit as the failures say: 1 where only some came to nothing, else the first one's code."""
+    if codes:
+        raise typer.Exit(1 if something_done else codes[0])

@@ -1,0 +1,87 @@
+"""`deqsci simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deqsci_cli.cli import console, options
+
+
+def simulate(
+    video: Annotated[Path, typer.Argument(help="mp4, gif, tif, folder of images, .mat or .h5.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The capture: .mat, .h5 or .tif.")],
+    frames: Annotated[
+        int | None, typer.Option(help="Frames a measurement (T); 8, or the mask's own.")
+    ] = None,
+    start: Annotated[int, typer.Option(min=0, help="First frame of the video to use.")] = 0,
+    count: Annotated[
+        int | None, typer.Option(help="Measurements; as many as the video holds if not given.")
+    ] = None,
+    crop: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH from the middle, or HEIGHTxWIDTH+TOP+LEFT.")
+    ] = None,
+    resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, after the crop.")] = None,
+    mask_kind: Annotated[str, typer.Option(help="binary, grey or shifting.")] = "binary",
+    mask: Annotated[Path | None, typer.Option(help="A file with the mask instead.")] = None,
+    density: Annotated[float, typer.Option(help="Share of open elements of a binary mask.")] = 0.5,
+    read_noise: Annotated[
+        float, typer.Option(help="Standard deviation of the Gaussian read noise; white is 1.")
+    ] = 0.0,
+    peak: Annotated[
+        float | None, typer.Option(help="Photons of one frame's white; Poisson shot noise.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Resolution of the converter.")] = None,
+    saturation: Annotated[
+        float | None, typer.Option(help="Measurement at which the sensor clips; white is 1.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Stored value of white.")] = 255.0,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Code a clean video as the camera would, and write the capture with mask and truth."""
+    from deqsci_cli.engine import simulate as engine  # torch is slow to import
+    from deqsci_cli.errors import UsageError
+    from deqsci_cli.physics.noise import SensorNoise
+
+    if mask is not None and frames is not None:
+        raise UsageError("a mask file has its own number of frames", hint="leave out --frames")
+    window = options.numbers(resize, "--resize", 2)
+    done = engine.simulate(
+        engine.SimulateConfig(
+            video=video,
+            out=out,
+            frames=8 if frames is None else frames,
+            start=start,
+            count=count,
+            crop=options.numbers(crop, "--crop", 2, 4),
+            resize=None if window is None else (window[0], window[1]),
+            mask_kind=mask_kind,
+            mask_file=mask,
+            density=density,
+            noise=SensorNoise(peak=peak, read=read_noise, saturation=saturation, bits=bits),
+            scale=scale,
+            seed=seed,
+            overwrite=overwrite,
+        )
+    )
+    if as_json:
+        console.json_line(
+            {
+                "output": str(done.out),
+                "measurements": done.count,
+                "frames": done.frames,
+                "shape": done.shape,
+            }
+        )
+    elif not quiet:
+        height, width = done.shape
+        console.out.print(
+            f"{done.out}: {done.count} measurement(s) of {done.frames} frames, "
+            f"{height} x {width} pixels",
+            soft_wrap=True,
+        )

@@ -1,0 +1,1 @@
+"""What each command does, callable from Python: a frozen config in, a result out."""

@@ -1,0 +1,90 @@
+"""`convert`: between capture formats, and foreign checkpoints into models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deqsci_cli import zoo
+from deqsci_cli.engine.importing import import_checkpoint
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io import Capture, check_absent, collect, load_capture, write_capture
+from deqsci_cli.networks.registry import parameter_count
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """A capture to be written in another format; fields as `io.load_capture` has them."""
+
+    source: Path
+    out: Path
+    mask: Path | None = None
+    measurement_key: str | None = None
+    mask_key: str | None = None
+    truth_key: str | None = None
+    axes: str | None = None
+    scale: float | None = None
+    overwrite: bool = False
+
+
+def convert_capture(config: ConvertConfig) -> Capture:
+    """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
+    if config.out.resolve() == config.source.resolve():
+        raise UsageError("a file cannot be converted onto itself", path=config.out)
+    check_absent([config.out], overwrite=config.overwrite)
+    capture = load_capture(
+        config.source,
+        mask=config.mask,
+        measurement_key=config.measurement_key,
+        mask_key=config.mask_key,
+        truth_key=config.truth_key,
+        axes=config.axes,
+        scale=config.scale,
+    )
+    write_capture(
+        config.out,
+        measurements=capture.measurements,
+        mask=capture.mask,
+        truth=capture.truth,
+        scale=capture.scale,
+        provenance=collect(
+            "convert", asdict(config), seed=None, model=None, inputs=capture.sources, device="cpu"
+        ),
+        overwrite=config.overwrite,
+    )
+    return capture
+
+
+def convert_checkpoint(
+    source: Path, out: Path, architecture: str, *, overwrite: bool = False
+) -> tuple[zoo.Card, int]:
+    """Import a published checkpoint as a model folder.
+
+    It is run as published: plain GAP for `cnn` and `rsn-cnn`; accelerated GAP under the usual
+    schedule of falling noise levels for `ffdnet`.
+
+    Returns:
+        The card written, and the number of parameters.
+    """
+    check_absent([out / zoo.WEIGHTS, out / zoo.CARD], overwrite=overwrite)
+    network, options = import_checkpoint(source, architecture)
+    if architecture == "ffdnet":
+        levels = [50 / 255, 25 / 255, 12 / 255, 6 / 255]
+        equilibrium = {
+            "map": "accelerated-gap",
+            "sigma": levels[-1],
+            "warmup": [[level, 10] for level in levels],
+        }
+    else:
+        equilibrium = {"map": "gap", "start": "adjoint", "solver": "anderson"}
+    card = zoo.Card(
+        name=out.resolve().name,
+        summary=f"{architecture} imported from {source.name}",
+        architecture=architecture,
+        options=options,
+        equilibrium=equilibrium,
+        training={"imported_from": source.name},
+        licence="that of the checkpoint",
+    )
+    zoo.save_model(out, network, card, overwrite=overwrite)
+    return card, parameter_count(network)

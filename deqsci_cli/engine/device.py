@@ -1,0 +1,94 @@
+"""Which device to compute on, and what to do when its memory is too small."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from deqsci_cli.errors import DeviceError, UsageError
+from deqsci_cli.networks.denoiser import FrameDenoiser
+
+#: what `--dtype` may say
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by the command line's word.
+
+    Args:
+        name: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:i`.
+
+    Raises:
+        UsageError: no such word.
+        DeviceError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and name.split(":")[0] != "cuda":
+        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda or cuda:0 …")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda:0 …") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            have = f"{count} CUDA device(s)" if count else "no CUDA device"
+            raise DeviceError(f"this machine has {have}, not {name}", hint="use --device cpu")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The device's name for reports and cards."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+@contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Tell running out of memory as what it is."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceError(
+            f"{device} ran out of memory", hint="use --device cpu, or smaller frames"
+        ) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise DeviceError("this machine ran out of memory", hint="use smaller frames") from error
+
+
+class _Bfloat16(FrameDenoiser):
+    """A denoiser under bfloat16 autocast; the iteration around it keeps full precision."""
+
+    def __init__(self, network: FrameDenoiser):
+        super().__init__()
+        self.network = network
+
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        with torch.autocast(frames.device.type, torch.bfloat16):
+            return self.network.denoise(frames, sigma).to(frames.dtype)
+
+
+def prepare(
+    network: FrameDenoiser, device: torch.device, dtype: str
+) -> tuple[FrameDenoiser, torch.dtype]:
+    """A network ready for a device and precision, and the precision of everything around it.
+
+    Args:
+        network: left as it is; a copy is made where something changes.
+        device: to run on.
+        dtype: one of `DTYPES`.
+    """
+    precision = torch.float64 if dtype == "float64" else torch.float32
+    if device.type != "cpu" or precision != torch.float32:
+        with memory_errors(device):
+            network = copy.deepcopy(network).to(device, precision)
+    return (_Bfloat16(network) if dtype == "bfloat16" else network), precision

@@ -1,0 +1,70 @@
+"""What the engine tells while it works; whoever calls it decides what to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence that the user should read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Iterated:
+    """One evaluation of the equilibrium map.
+
+    Attributes:
+        measurement: which one, counted over all inputs from 0.
+        measurements: how many there are.
+        evaluation: how many evaluations it has had.
+        evaluations: how many it may have.
+        residual: `||f(x) - x|| / ||f(x)||`.
+    """
+
+    measurement: int
+    measurements: int
+    evaluation: int
+    evaluations: int
+    residual: float
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step of a training.
+
+    Attributes:
+        step: how many are done.
+        steps: how many there will be.
+        loss: mean over the samples of the step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A look at the held-out clips.
+
+    Attributes:
+        step: after this many steps.
+        figures: measured quantities by name (PSNR in dB).
+        best: whether it is the best so far.
+    """
+
+    step: int
+    figures: dict[str, float]
+    best: bool
+
+
+Event = Note | Iterated | Stepped | Validated
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of somebody who does not listen."""

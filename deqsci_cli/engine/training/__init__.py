@@ -1,0 +1,1 @@
+"""What `deqsci train` does: clips, stages, checkpoints, the loop around them."""

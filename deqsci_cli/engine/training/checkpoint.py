@@ -1,0 +1,65 @@
+"""The state of a run between two steps, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from deqsci_cli.errors import ModelError
+from deqsci_cli.io.atomic import atomic_write
+
+STATE = "state.safetensors"
+
+
+def save_state(
+    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+) -> None:
+    """Write weights, optimiser moments and `facts` (step, best figure, config: JSON)."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    with atomic_write(folder / STATE, overwrite=True) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
+
+
+def load_state(
+    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Put a saved state back into a network and its optimiser.
+
+    Returns:
+        The facts that were saved with it.
+
+    Raises:
+        ModelError: there is none, or it belongs to another network.
+    """
+    path = folder / STATE
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        network.load_state_dict(
+            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+        )
+    except FileNotFoundError as error:
+        raise ModelError(
+            "there is no run to resume", path=path, hint="start it without --resume"
+        ) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"this state cannot be resumed: {reason}", path=path) from error
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            moments.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return facts

@@ -1,0 +1,152 @@
+"""From a measurement to its equilibrium: start, warm-up, fixed point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deqsci_cli.equilibrium.maps import MAPS
+from deqsci_cli.equilibrium.solvers import SOLVERS, OnIteration, Solution, anderson, norms, picard
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.physics.sensing import SensingOperator
+
+STARTS = ("average", "adjoint")
+
+
+@dataclass(frozen=True)
+class EquilibriumSettings:
+    """How a model is brought to its fixed point.
+
+    Attributes:
+        map: `gap` or `accelerated-gap`.
+        sigma: the denoiser's noise level at equilibrium, in [0, 1] units.
+        warmup: pairs (sigma, iterations) of plain iteration before it, falling to `sigma`.
+        start: `average` (y / sum of masks) or `adjoint`.
+        solver: `anderson` or `picard`.
+        tol: relative residual at which the equilibrium is met.
+        max_iter: most evaluations of the solver, after the warm-up.
+        damping: of the solver's steps, in (0, 1].
+        memory: iterates that Anderson mixes.
+        regularisation: of Anderson's least squares, relative.
+        absolute_regularisation: the same as the published code has it; 0 for none.
+    """
+
+    map: str = "accelerated-gap"
+    sigma: float = 12 / 255
+    warmup: tuple[tuple[float, int], ...] = ()
+    start: str = "average"
+    solver: str = "anderson"
+    tol: float = 1e-3
+    max_iter: int = 100
+    damping: float = 1.0
+    memory: int = 5
+    regularisation: float = 1e-8
+    absolute_regularisation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("map", MAPS), ("solver", SOLVERS), ("start", STARTS)):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"there is no {name} '{getattr(self, name)}'", hint=f"one of {', '.join(known)}"
+                )
+        if not (self.tol > 0 and math.isfinite(self.tol)):
+            raise UsageError("the tolerance must be above 0")
+        if self.max_iter < 0:
+            raise UsageError("the most iterations must not be negative")
+        if not 0 < self.damping <= 1:
+            raise UsageError("the damping lies above 0 and at most at 1")
+        if self.memory < 1:
+            raise UsageError("Anderson's memory must be at least 1")
+
+    @classmethod
+    def from_card(cls, equilibrium: dict[str, Any], **changes: Any) -> EquilibriumSettings:
+        """A card's settings, with what the user asks for instead (None: nothing asked).
+
+        Raises:
+            UsageError: an unknown or impossible setting.
+        """
+        merged = equilibrium | {k: v for k, v in changes.items() if v is not None}
+        if unknown := sorted(set(merged) - {f.name for f in fields(cls)}):
+            raise UsageError(f"unknown equilibrium settings: {', '.join(unknown)}")
+        if "warmup" in merged:
+            merged["warmup"] = tuple((float(s), int(n)) for s, n in merged["warmup"])
+        return cls(**merged)
+
+
+def solve(
+    network: FrameDenoiser,
+    operator: SensingOperator,
+    measurement: Tensor,
+    settings: EquilibriumSettings,
+    *,
+    on_iteration: OnIteration | None = None,
+) -> Solution:
+    """Reconstruct a batch of measurements.
+
+    Args:
+        network: the denoiser, called as `D(video, sigma)`.
+        operator: the camera, on the measurement's device.
+        measurement: `(B, H, W)`.
+        settings: how.
+        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+
+    Returns:
+        The videos `(B, T, H, W)`, with the trace and the count of every evaluation, those of
+        the warm-up among them; residuals and status are of the map at its final noise level.
+    """
+    with torch.no_grad():
+        if settings.start == "adjoint":
+            video = operator.A_adjoint(measurement)
+        else:
+            video = operator.average_frame(measurement)
+        make = MAPS[settings.map]
+        state = make(operator, measurement, network, settings.sigma).start(video)
+        traces: list[list[float]] = [[] for _ in range(len(measurement))]
+        spent = 0
+
+        def report(count: int, residual: Tensor) -> None:
+            if on_iteration is not None:
+                on_iteration(spent + count, residual)
+
+        for sigma, iterations in settings.warmup:
+            step = make(operator, measurement, network, sigma)
+            for count in range(1, iterations + 1):
+                after = step(state)
+                residual = norms(after - state) / norms(after).clamp(min=1e-30)
+                finite = torch.isfinite(residual).view(-1, 1, 1, 1)
+                state = torch.where(finite, after, state)
+                for trace, value in zip(traces, residual.tolist(), strict=True):
+                    trace.append(value)
+                report(count, residual)
+            spent += iterations
+
+        f = make(operator, measurement, network, settings.sigma)
+        common: dict[str, Any] = {
+            "tol": settings.tol,
+            "max_iter": settings.max_iter,
+            "damping": settings.damping,
+            "on_iteration": report,
+        }
+        if settings.solver == "anderson":
+            found = anderson(
+                f,
+                state,
+                memory=settings.memory,
+                regularisation=settings.regularisation,
+                absolute_regularisation=settings.absolute_regularisation,
+                **common,
+            )
+        else:
+            found = picard(f, state, **common)
+    return Solution(
+        f.video(found.x),
+        found.residual,
+        [warm + trace for warm, trace in zip(traces, found.residuals, strict=True)],
+        [spent + count for count in found.evaluations],
+        found.status,
+    )

@@ -1,0 +1,220 @@
+"""Fixed-point solvers: they know of a batch and a callable, and of nothing else.
+
+A map takes a batch `(B, …)` and gives a batch of the same shape; its samples do not touch each
+other. If it has a method `select(samples)`, which gives the map of some samples alone, converged
+samples leave the batch and cost nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Map = Callable[[Tensor], Tensor]
+Status = Literal["converged", "max_iter", "diverged"]
+OnIteration = Callable[[int, Tensor], None]
+
+# A state this many times larger than where it started is on its way to infinity.
+_GROWTH = 1e3
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver found, for every sample of the batch.
+
+    Attributes:
+        x: `(B, …)`, f(x) of the best finite iterate x, the one of the smallest residual.
+        residual: of that iterate; infinite where none was finite.
+        residuals: `||f(x) - x|| / ||f(x)||` of every evaluation.
+        evaluations: of the map.
+        status: `converged` (the last residual met the tolerance), `max_iter`, or `diverged`
+            (a value that is not finite, or a state grown a thousandfold).
+    """
+
+    x: Tensor
+    residual: list[float]
+    residuals: list[list[float]]
+    evaluations: list[int]
+    status: list[Status]
+
+
+def norms(x: Tensor) -> Tensor:
+    """Euclidean norm of every sample, `(B,)`, summed in float32 at least."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=wide)
+
+
+class _Run:
+    """The book-keeping that every solver shares: who is active, the best iterates, the traces."""
+
+    def __init__(self, f: Map, x0: Tensor, tol: float, on_iteration: OnIteration | None):
+        self.full_map = f
+        self.f = f
+        self.tol = tol
+        self.on_iteration = on_iteration
+        self.active = torch.arange(x0.shape[0], device=x0.device)
+        self.best = x0.clone()
+        self.best_residual = torch.full((x0.shape[0],), torch.inf, device=x0.device)
+        self.scale = norms(x0)
+        self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
+        self.status: list[Status] = ["max_iter"] * x0.shape[0]
+        self.count = 0
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x) of the active samples, and which of them (booleans) go on."""
+        fx = self.f(x)
+        self.count += 1
+        size = norms(fx)
+        residual = norms(fx - x) / size.clamp(min=1e-30)
+        residual = torch.where(norms(fx - x) == 0, 0.0, residual)
+        if self.count == 1:
+            self.scale = torch.maximum(self.scale, size)
+        limit = _GROWTH * self.scale[self.active]
+        finite = torch.isfinite(residual) & torch.isfinite(size)
+        sound = finite & (size <= limit)
+        better = sound & (residual < self.best_residual[self.active])
+        winners = self.active[better]
+        self.best[winners] = fx[better]
+        self.best_residual[winners] = residual[better].to(self.best_residual.dtype)
+        done = sound & (residual <= self.tol)
+        reading = zip(
+            self.active.tolist(), residual.tolist(), finite.tolist(), sound.tolist(),
+            done.tolist(), strict=True,
+        )  # fmt: skip
+        for sample, value, is_finite, is_sound, is_done in reading:
+            self.residuals[sample].append(value if is_finite else float("inf"))
+            if is_done:
+                self.status[sample] = "converged"
+            elif not is_sound:
+                self.status[sample] = "diverged"
+        if self.on_iteration is not None:
+            self.on_iteration(self.count, self.best_residual)
+        return fx, sound & ~done
+
+    def narrow(self, going: Tensor) -> None:
+        """Keep only the samples that go on."""
+        self.active = self.active[going]
+        if self.active.numel() and hasattr(self.full_map, "select"):
+            self.f = self.full_map.select(self.active)
+
+    def solution(self) -> Solution:
+        evaluations = [len(trace) for trace in self.residuals]
+        residual = self.best_residual.tolist()
+        return Solution(self.best, residual, self.residuals, evaluations, self.status)
+
+
+def _check(f: Map, x0: Tensor) -> None:
+    if not torch.isfinite(x0).all():
+        raise ValueError("the start of a fixed-point iteration must be finite")
+
+
+def picard(
+    f: Map,
+    x0: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    damping: float = 1.0,
+    on_iteration: OnIteration | None = None,
+) -> Solution:
+    """Plain iteration, `x <- x + damping * (f(x) - x)`.
+
+    Args:
+        f: the map.
+        x0: the start, `(B, …)`, finite.
+        tol: relative residual at which a sample is done.
+        max_iter: most evaluations of a sample.
+        damping: in (0, 1]; less than 1 tames eigenvalues below -1.
+        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+    """
+    _check(f, x0)
+    run = _Run(f, x0, tol, on_iteration)
+    x = x0
+    while run.active.numel() and run.count < max_iter:
+        fx, going = run.evaluate(x)
+        x = fx if damping == 1.0 else torch.lerp(x, fx, damping)
+        if not bool(going.all()):
+            run.narrow(going)
+            x = x[going]
+    return run.solution()
+
+
+def anderson(
+    f: Map,
+    x0: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    memory: int = 5,
+    damping: float = 1.0,
+    regularisation: float = 1e-8,
+    absolute_regularisation: float = 0.0,
+    on_iteration: OnIteration | None = None,
+) -> Solution:
+    """Anderson acceleration, type II: mix the last iterates so that their residuals cancel.
+
+    The weights minimise `||sum_i a_i g_i||` over `sum_i a_i = 1`, g being the residuals. Their
+    Gram matrix is kept from step to step (one product of the newest residual with the history
+    an iteration), scaled to a unit diagonal, and its eigenvalues are held above
+    `regularisation` times the largest: dependent or vanishing residuals cannot break it.
+    Source: Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715.
+
+    Args:
+        f: the map.
+        x0: the start, `(B, …)`, finite.
+        tol: relative residual at which a sample is done.
+        max_iter: most evaluations of a sample.
+        memory: how many iterates are mixed.
+        damping: share of the residual in the step, in (0, 1].
+        regularisation: relative floor of the scaled Gram matrix's eigenvalues.
+        absolute_regularisation: added to the unscaled Gram matrix's diagonal; the published
+            code has 1e-2, at which small residuals stall.
+        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+    """
+    _check(f, x0)
+    run = _Run(f, x0, tol, on_iteration)
+    b, n = x0.shape[0], x0[0].numel()
+    # The ring buffer: iterates and residuals, and the residuals' Gram matrix.
+    history = x0.new_zeros(b, memory, n)
+    residuals = x0.new_zeros(b, memory, n)
+    gram = torch.zeros(b, memory, memory, dtype=torch.float64, device=x0.device)
+    x = x0
+    while run.active.numel() and run.count < max_iter:
+        slot, held = run.count % memory, min(run.count + 1, memory)
+        fx, going = run.evaluate(x)
+        history[:, slot] = x.flatten(1)
+        residuals[:, slot] = (fx - x).flatten(1)
+        if not bool(going.all()):
+            run.narrow(going)
+            history, residuals, gram = history[going], residuals[going], gram[going]
+        if not run.active.numel():
+            break
+        row = (residuals[:, :held] @ residuals[:, slot, :, None])[..., 0].double()
+        gram[:, slot, :held] = row
+        gram[:, :held, slot] = row
+        weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
+        weights = weights.to(x0.dtype).unsqueeze(1)
+        mixed = weights @ history[:, :held] + damping * (weights @ residuals[:, :held])
+        x = mixed.view(-1, *x0.shape[1:])
+    return run.solution()
+
+
+def _weights(gram: Tensor, relative: float, absolute: float) -> Tensor:
+    """Weights of sum 1 that minimise the quadratic form of a Gram matrix `(B, k, k)`."""
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    if absolute:
+        gram = gram + absolute * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        diagonal = diagonal + absolute
+    scale = diagonal.clamp(min=1e-300).rsqrt()
+    values, vectors = torch.linalg.eigh(gram * scale.unsqueeze(1) * scale.unsqueeze(2))
+    values = torch.maximum(values, relative * values[:, -1:]).clamp(min=1e-300)
+    coefficients = (vectors.mT @ scale.unsqueeze(2)) / values.unsqueeze(2)
+    weights = scale * (vectors @ coefficients)[..., 0]
+    return weights / weights.sum(1, keepdim=True)
+
+
+SOLVERS = {"anderson": anderson, "picard": picard}

@@ -1,0 +1,34 @@
+"""Files in, files out: numpy arrays on this side, never torch."""
+
+from deqsci_cli.io.atomic import atomic_write, check_absent
+from deqsci_cli.io.capture import Capture, load_capture
+from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
+from deqsci_cli.io.film import Film, read_film, write_film
+from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
+from deqsci_cli.io.preview import write_preview
+from deqsci_cli.io.provenance import collect
+from deqsci_cli.io.stack import read_mask
+from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
+from deqsci_cli.io.writing import write_capture
+
+__all__ = [
+    "DEFAULT_BYTE_BUDGET",
+    "ArraySummary",
+    "Capture",
+    "FileSummary",
+    "Film",
+    "atomic_write",
+    "check_absent",
+    "check_budget",
+    "collect",
+    "describe",
+    "list_videos",
+    "load_capture",
+    "read_film",
+    "read_mask",
+    "read_video",
+    "read_video_uint8",
+    "write_capture",
+    "write_film",
+    "write_preview",
+]

@@ -1,0 +1,76 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deqsci_cli.errors import OutputExistsError, StorageError
+
+
+def check_absent(paths: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Refuse before any computing what could not be written after it.
+
+    Raises:
+        OutputExistsError: for the first of `paths` that exists, unless `overwrite`.
+    """
+    if overwrite:
+        return
+    for path in paths:
+        if os.path.lexists(path):
+            raise OutputExistsError(path)
+
+
+@contextmanager
+def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it onto `path` when the block ends well.
+
+    The temporary file has the same suffix, because libraries choose a format by it. Missing
+    parent folders are made. When the block raises, nothing is left behind and a file that was
+    there before is untouched.
+
+    Raises:
+        OutputExistsError: if `path` exists and `overwrite` is false.
+        StorageError: for a full disk, a folder that cannot be written, and the like.
+    """
+    target = Path(path)
+    check_absent([target], overwrite=overwrite)
+    temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(6)}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise StorageError(
+            f"the file could not be written: {error.strerror or error}",
+            path=target,
+            hint="check the free space and the permissions of the folder",
+        ) from error
+    finally:
+        # After a successful replace there is nothing left under this name.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Makes the rename itself durable; not every file system lets a folder be opened for it, and
+    # the data are already safe by then.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,60 @@
+"""The edge to the file libraries: what they raise about a bad file becomes one clear error."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deqsci_cli.errors import DeqsciError, DeviceError, InputError
+
+
+@contextmanager
+def reading(path: str | Path, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises while it reads `path` into an InputError.
+
+    File libraries raise nearly every built-in exception on damaged files (struct.error, zlib
+    error, KeyError, AssertionError, …), so everything is caught; that is why only library calls
+    belong inside the block. Their warnings are silenced: what matters is raised.
+
+    Args:
+        kind: what the file was taken for, for the message, like "MATLAB 5.0 file".
+
+    Raises:
+        InputError: the file cannot be read as `kind`.
+        DeviceError: it does not fit in memory.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except DeqsciError:
+        raise
+    except MemoryError as error:
+        raise DeviceError("there is not enough memory to read the file", path=path) from error
+    except PermissionError as error:
+        raise InputError(
+            "the file may not be read", path=path, hint="check its permissions"
+        ) from error
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"the {kind} cannot be read: {detail}",
+            path=path,
+            hint="the file may be damaged or cut off; copy or export it again",
+        ) from error
+
+
+def require_file(path: str | Path) -> Path:
+    """Return `path` as a Path.
+
+    Raises:
+        InputError: if there is no such regular file (a pipe or a device is not one).
+    """
+    file = Path(path)
+    if not file.exists():
+        raise InputError("there is no such file", path=file, hint="check the spelling of the path")
+    if not file.is_file():
+        raise InputError("this is not a file", path=file, hint="give the path of one file")
+    return file

@@ -1,0 +1,87 @@
+"""A film: the frames that a reconstruction gives, or the truth that it is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io import hdf5, mat, tiff
+from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.provenance import to_json
+from deqsci_cli.io.scale import check_scale
+from deqsci_cli.io.sniff import sniff
+from deqsci_cli.io.stack import read_stack
+from deqsci_cli.io.video import read_video
+from deqsci_cli.io.writing import checked_suffix
+
+_FILM_SUFFIXES = (".tif", ".tiff", ".mat", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames (T, H, W) float32 in units of white = 1; stored value = scale * value."""
+
+    frames: np.ndarray
+    scale: float
+    provenance: dict[str, Any] | None
+    path: Path
+
+
+def write_film(
+    path: str | Path,
+    frames: np.ndarray,
+    *,
+    scale: float,
+    provenance: Mapping[str, Any],
+    overwrite: bool,
+) -> None:
+    """Write frames (T, H, W) times `scale` as float32: .tif, .mat or .h5, by the ending.
+
+    TIFF is an ImageJ hyperstack over time, past 4 GB an OME-BigTIFF. MATLAB has `video`
+    (H, W, T), HDF5 `video` (T, H, W). All record `scale` and the provenance.
+
+    Raises:
+        UsageError: for another ending, or frames that are not (T, H, W).
+        OutputExistsError, StorageError: see `atomic_write`.
+    """
+    target = Path(path)
+    suffix = checked_suffix(target, _FILM_SUFFIXES)
+    check_scale(scale)
+    if frames.ndim != 3 or 0 in frames.shape:
+        raise UsageError(f"a film needs frames (T, H, W), not {frames.shape}", path=target)
+    stored = np.ascontiguousarray(frames * np.float64(scale), dtype=np.float32)
+    text = to_json(provenance)
+    attributes = {"scale": float(scale), "provenance": text}
+    with atomic_write(target, overwrite=overwrite) as temporary:
+        if suffix == ".mat":
+            mat.write_mat(temporary, {"video": stored.transpose(1, 2, 0)}, attributes)
+        elif suffix in (".h5", ".hdf5"):
+            hdf5.write_hdf5(temporary, {"video": (stored, "THW")}, attributes)
+        else:
+            tiff.write_film_tiff(temporary, stored, float(scale), text)
+
+
+def read_film(path: str | Path, *, key: str | None = None, axes: str | None = None) -> Film:
+    """Read a film from .tif, .mat or .h5, and from whatever `read_video` reads.
+
+    A file that records no scale gets it by type and maximum (`scale.scale_of_video`). Values are
+    not clipped: a reconstruction may overshoot 1.
+
+    Raises:
+        InputError: for a file that cannot be read, or holds no film.
+        UsageError: for a key or axes where the file has neither.
+    """
+    file = Path(path)
+    if file.is_dir() or sniff(file) == "other":
+        if key or axes:
+            raise UsageError("a video or images have neither keys nor axes to choose", path=file)
+        return Film(read_video(file), 255.0, None, file)
+    raw = read_stack(file, key=key, axes=axes)
+    wide = raw.frames.astype(np.result_type(raw.frames.dtype, np.float32), copy=False)
+    frames = np.ascontiguousarray(wide / raw.scale, dtype=np.float32)
+    return Film(frames, raw.scale, raw.provenance, file)

@@ -1,0 +1,154 @@
+"""HDF5 files, MATLAB v7.3 among them; nothing that points outside the file is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from deqsci_cli.errors import InputError
+from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.limits import check_budget
+
+_MOST_OBJECTS = 2000
+_DEEPEST = 8
+_LONGEST_ATTRIBUTE = 16 * 1024**2
+_TEXT = "text"
+_NUMERIC_CLASSES = {"double", "single", "logical"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+def describe_hdf5(path: Path) -> Container:
+    """Describe an HDF5 file; v7.3 arrays are told (and read) in MATLAB's order (H, W[, T]).
+
+    Raises:
+        InputError: for a damaged file.
+    """
+    with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
+        matlab = file.userblock_size >= 512 and _is_matlab(path)
+        found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
+        attributes = {
+            name: value
+            for name in ("scale", "provenance")
+            if (value := _attribute(file, name)) is not None
+        }
+    entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}
+    name = "MATLAB 7.3 (HDF5)" if matlab else "HDF5"
+    return Container(path, name, entries, lambda key: _load(path, key, matlab), attributes)
+
+
+def _is_matlab(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(10) == b"MATLAB 7.3"
+
+
+def _load(path: Path, key: str, matlab: bool) -> np.ndarray:
+    with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
+        dataset = file[key]
+        if dataset.chunks:
+            # One chunk is unpacked whole, however small the dataset.
+            check_budget(
+                dataset.chunks, dataset.dtype.itemsize, path=path, what=f"a chunk of {key!r}"
+            )
+        array = np.asarray(dataset[()])
+        return array.T if matlab or "MATLAB_class" in dataset.attrs else array
+
+
+def _walk(
+    group: h5py.Group, prefix: str, depth: int, matlab: bool, count: list[int], path: Path
+) -> Iterator[Entry]:
+    for key in group:
+        count[0] += 1
+        if count[0] > _MOST_OBJECTS or depth > _DEEPEST:
+            raise InputError("the file holds too many or too deeply nested objects", path=path)
+        name = prefix + key
+        link = group.get(key, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            # Soft links may lead through external ones, so neither kind is followed.
+            kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
+            yield Entry(name, (), "object", problem=f"{kind} (never followed)")
+            continue
+        item = group[key]
+        if isinstance(item, h5py.Group):
+            if "MATLAB_sparse" in item.attrs:
+                yield Entry(name, (), "object", problem="a sparse matrix")
+            elif "MATLAB_class" in item.attrs:
+                yield Entry(name, (), "object", problem="a struct or an object")
+            elif key != "#refs#":  # where v7.3 keeps the insides of cells
+                yield from _walk(item, name + "/", depth + 1, matlab, count, path)
+        elif isinstance(item, h5py.Dataset):
+            yield _entry(name, item, matlab)
+
+
+def _entry(name: str, dataset: h5py.Dataset, matlab: bool) -> Entry:
+    matlab = matlab or "MATLAB_class" in dataset.attrs
+    shape = tuple(int(length) for length in dataset.shape or ())
+    shape = shape[::-1] if matlab else shape
+    problem = _problem(dataset)
+    axes = {2: "HW", 3: "HWT"}.get(len(shape)) if matlab else _attribute(dataset, "axes")
+    dtype = "object" if problem else dataset.dtype.name
+    return Entry(name, shape, dtype, axes if isinstance(axes, str) else None, problem)
+
+
+def _problem(dataset: h5py.Dataset) -> str | None:
+    if dataset.is_virtual:
+        return "a virtual dataset (kept in other files, never followed)"
+    if dataset.id.get_create_plist().get_external_count():
+        return "kept in external storage (other files, never followed)"
+    matlab_class = _attribute(dataset, "MATLAB_class")
+    if matlab_class == "cell":
+        return "a cell array"
+    if matlab_class == "char" or h5py.check_string_dtype(dataset.dtype):
+        return _TEXT
+    if isinstance(matlab_class, str) and matlab_class not in _NUMERIC_CLASSES:
+        return f"of the MATLAB class {matlab_class}"
+    if dataset.dtype.names is not None and set(dataset.dtype.names) <= {"real", "imag"}:
+        return "an array of complex numbers"
+    if dataset.dtype.kind == "c":
+        return "an array of complex numbers"
+    if dataset.dtype.kind not in "fiub":
+        return f"of type {dataset.dtype}"
+    if dataset.attrs.get("MATLAB_empty"):
+        return "empty"
+    return None
+
+
+def _attribute(item: h5py.File | h5py.Dataset, name: str) -> str | float | None:
+    if name not in item.attrs:
+        return None
+    if item.attrs.get_id(name).get_storage_size() > _LONGEST_ATTRIBUTE:
+        return None
+    value: Any = item.attrs[name]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return value
+    return float(value) if isinstance(value, (int, float, np.number)) else None
+
+
+def write_hdf5(
+    path: Path,
+    arrays: Mapping[str, tuple[np.ndarray, str]],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write `arrays` (name: array and its axes) gzipped, with `attributes` on the root.
+
+    The file is made in memory first: HDF5 crashes the interpreter when a disk fills up under it.
+    """
+    # From format 1.8 on an attribute may exceed 64 KB, as the provenance of many inputs does.
+    with h5py.File(path, "w", driver="core", backing_store=False, libver=("v108", "v110")) as file:
+        for name, (array, axes) in arrays.items():
+            dataset = file.create_dataset(
+                name, data=array, chunks=(1, *array.shape[1:]), compression="gzip", shuffle=True
+            )
+            dataset.attrs["axes"] = axes
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)

@@ -1,0 +1,80 @@
+"""Which array of a file is the measurement, the mask, the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from deqsci_cli.errors import InputError
+from deqsci_cli.io.container import Container, Entry
+
+# The first name of each is the one this project writes.
+NAMES = {
+    "measurement": ("meas", "measurement", "measurements", "y"),
+    "mask": ("mask", "masks", "phi"),
+    "truth": ("orig", "truth", "gt", "ground_truth", "video"),
+    "film": ("video", "orig", "film", "truth", "gt", "ground_truth"),
+}
+# The ranks that each may have, the likelier first.
+_RANKS = {"measurement": (2, 3), "mask": (3, 2), "truth": (3, 2), "film": (3, 2)}
+
+
+def find_key(
+    container: Container,
+    role: str,
+    explicit: str | None = None,
+    *,
+    guess: bool = True,
+    taken: Collection[str] = (),
+) -> str | None:
+    """The name of the array that plays `role`, one of `NAMES`.
+
+    An explicit key wins; then the known names, whatever their case; then, with `guess`, the only
+    array of a fitting rank that is neither `taken` nor known as something else.
+
+    Returns:
+        None if nothing fits.
+
+    Raises:
+        InputError: if the explicit key is not there.
+    """
+    if explicit is not None:
+        return container.entry(explicit, option=f"{role}-key").name
+    free = {key: entry for key, entry in container.entries.items() if key not in taken}
+    for name in NAMES[role]:
+        for key in free:
+            if key.rsplit("/", 1)[-1].lower() == name:
+                return key
+    if not guess:
+        return None
+    others = {name for other in NAMES if other != role for name in NAMES[other]} - {*NAMES[role]}
+    for rank in _RANKS[role]:
+        fitting = [
+            key
+            for key, entry in free.items()
+            if _is_picture(entry, rank) and key.rsplit("/", 1)[-1].lower() not in others
+        ]
+        if fitting:
+            return fitting[0] if len(fitting) == 1 else None
+    return None
+
+
+def need_key(
+    container: Container, role: str, explicit: str | None = None, *, taken: Collection[str] = ()
+) -> str:
+    """As `find_key`, but an InputError listing the keys where nothing fits."""
+    key = find_key(container, role, explicit, taken=taken)
+    if key is not None:
+        return key
+    hint = f"name it with --{role}-key"
+    if role == "mask":
+        hint += ", or give the mask's own file with --mask"
+    raise InputError(
+        f"which array is the {role} is not clear; the file holds {container.listing()}",
+        path=container.path,
+        hint=hint,
+    )
+
+
+def _is_picture(entry: Entry, rank: int) -> bool:
+    # Vectors and scalars (1, n) are settings, not pictures.
+    return entry.problem is None and len(entry.shape) == rank and sorted(entry.shape)[-2] > 1

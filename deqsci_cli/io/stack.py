@@ -1,0 +1,75 @@
+"""A film or a mask kept as one array in a .mat, HDF5 or TIFF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deqsci_cli.errors import InputError
+from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
+from deqsci_cli.io.container import Container, open_container
+from deqsci_cli.io.keys import need_key
+from deqsci_cli.io.scale import scale_of_video
+
+
+@dataclass(frozen=True)
+class RawFilm:
+    """Frames (T, H, W) as stored, with the value of white and how it was found."""
+
+    frames: np.ndarray
+    scale: float
+    scale_rule: str
+    provenance: dict[str, Any] | None
+
+
+def read_stack(path: Path, *, key: str | None = None, axes: str | None = None) -> RawFilm:
+    """Read the array of a film: `video`, `orig` or the like, or the only stack of the file.
+
+    Raises:
+        InputError: if there is no such array, its axes are open, or it is not finite.
+    """
+    container, name, frames = _read(path, "film", key, axes)
+    if container.scale is not None:
+        scale, rule = container.scale, f"{container.scale:g}, as recorded in the file"
+    else:
+        scale, rule = scale_of_video(frames, path=path, what=repr(name))
+    return RawFilm(frames, scale, rule, container.provenance)
+
+
+def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) -> np.ndarray:
+    """Read a mask (T, H, W) float32 from a file of its own, or out of a capture; values as stored.
+
+    Raises:
+        InputError: if there is no such array, its axes are open, or it is no mask.
+    """
+    _, name, frames = _read(path, "mask", key, axes)
+    if frames.min() < 0 or not frames.any():
+        raise InputError(f"{name!r} is no mask: it has negative values, or none above 0", path=path)
+    return frames.astype(np.float32)
+
+
+def _read(
+    path: Path, role: str, key: str | None, axes: str | None
+) -> tuple[Container, str, np.ndarray]:
+    """The array that plays `role`, as finite (T, H, W), with its name and its file."""
+    container = open_container(path)
+    name = need_key(container, role, key)
+    array = container.read(name)
+    known = parse_axes(axes) if axes else container.entries[name].axes
+    if known is None and array.ndim == 3:
+        # One stack alone has nothing to agree with: time is the shortest axis, or it stays open.
+        known = _by_length(array.shape)
+    (order,) = resolve([Stack(repr(name), array.shape, known)], path=path)
+    frames = to_thw(array, order)
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        raise InputError(f"{name!r} has values that are NaN or infinite", path=path)
+    return container, name, frames
+
+
+def _by_length(shape: tuple[int, ...]) -> str | None:
+    if shape[0] < min(shape[1:]):
+        return "THW"
+    return "HWT" if shape[2] < min(shape[:2]) else None

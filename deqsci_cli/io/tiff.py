@@ -1,0 +1,198 @@
+"""TIFF files; the only module that knows tifffile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import unescape
+
+import numpy as np
+import tifffile
+
+from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.limits import check_budget
+
+# ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
+LARGEST_IMAGEJ = 2**32 - 2**25
+# tifffile logs about odd files; without a handler Python would print that to stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+class _Complaints(logging.Handler):
+    """Collects what tifffile, instead of raising, logs about the structure of a damaged file."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.thread = threading.get_ident()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        # A single tag that makes no sense (cameras write such) costs no pictures.
+        if record.thread == self.thread and not text.startswith("<TiffTag"):
+            self.texts.append(text)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tifffile.TiffFile]:
+    complaints = _Complaints()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(complaints)
+    try:
+        # OME and Micro-Manager metadata may name further files to be read; pages alone never do.
+        with tifffile.TiffFile(
+            path,
+            _multifile=False,
+            is_ome=False,
+            is_mmstack=False,
+            is_ndtiff=False,
+            is_scanimage=False,
+        ) as file:
+            yield file
+    finally:
+        logger.removeHandler(complaints)
+    # A file that was cut off would otherwise pass for a shorter film.
+    if complaints.texts:
+        raise ValueError(complaints.texts[0])
+
+
+def describe_tiff(path: Path) -> Container:
+    """Describe a TIFF: each series is an array (T, H, W) or (H, W); colour is told as a problem.
+
+    Raises:
+        InputError: for a damaged file.
+    """
+    with reading(path, "TIFF file"), _open(path) as file:
+        entries: dict[str, Entry] = {}
+        for index, series in enumerate(file.series):
+            entry = _entry(series, index)
+            # Two series of one name: the later one is told by its number.
+            name = entry.name if entry.name not in entries else f"series{index}"
+            entries[name] = Entry(name, entry.shape, entry.dtype, entry.axes, entry.problem)
+        order = list(entries)
+        attributes = _attributes(file)
+    return Container(path, "TIFF", entries, lambda key: _load(path, order.index(key)), attributes)
+
+
+def _entry(series: tifffile.TiffPageSeries, index: int) -> Entry:
+    name = series.name if series.kind == "shaped" and series.name else f"series{index}"
+    # The shape as written is kept even where an axis has length 1.
+    shape = tuple(series.get_shape(False)) if series.kind == "shaped" else tuple(series.shape)
+    problem = None
+    if series.axes.endswith("S") and shape[-1:] != (1,):
+        problem = "a colour image"
+    elif series.dtype is None or series.dtype.kind not in "fiub":
+        problem = f"of type {series.dtype}"
+    axes = {2: "HW", 3: "THW"}.get(len(shape))
+    recorded = _shaped(series).get("axes")
+    if isinstance(recorded, str) and recorded in ("TYX", "YX"):
+        axes = recorded.replace("Y", "H").replace("X", "W")
+    return Entry(name, shape, str(series.dtype), axes, problem)
+
+
+def _shaped(series: tifffile.TiffPageSeries) -> dict[str, Any]:
+    """The JSON that tifffile's own writer keeps in a series' description."""
+    if series.kind != "shaped":
+        return {}
+    try:
+        value = json.loads(series.keyframe.description)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _attributes(file: tifffile.TiffFile) -> dict[str, Any]:
+    if file.imagej_metadata:
+        record = file.imagej_metadata
+        pairs = {"scale": record.get("deqsci_scale"), "provenance": record.get("Info")}
+    elif file.series and (record := _shaped(file.series[0])):
+        pairs = {"scale": record.get("scale"), "provenance": record.get("provenance")}
+    else:
+        pairs = _ome_attributes(file.pages.first.description)
+    return {name: value for name, value in pairs.items() if value is not None}
+
+
+def _ome_attributes(description: str) -> dict[str, Any]:
+    # Our own OME files alone: one Description element that holds JSON; no XML parser is let loose.
+    found = re.search(r"<Description>(\{.*?\})</Description>", description, re.DOTALL)
+    if found is None:
+        return {}
+    try:
+        record = json.loads(unescape(found[1], {"&quot;": '"', "&apos;": "'"}))
+    except (ValueError, RecursionError):
+        return {}
+    return {"scale": record.get("scale"), "provenance": record.get("provenance")}
+
+
+def _load(path: Path, index: int) -> np.ndarray:
+    with reading(path, "TIFF file"), _open(path) as file:
+        series = file.series[index]
+        page = series.keyframe
+        if page.is_tiled and page.dtype is not None:
+            # A tile is unpacked whole, however small the picture.
+            check_budget(
+                (page.tilelength, page.tilewidth, page.samplesperpixel),
+                page.dtype.itemsize,
+                path=path,
+                what="a tile",
+            )
+        array = np.asarray(series.asarray(maxworkers=1))
+        return array.reshape(_entry(series, index).shape)
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Write named stacks (T, H, W) as the series of one TIFF; other programs see its pages.
+
+    `attributes` (numbers, strings) travel in the first series' description.
+    """
+    big = sum(array.nbytes for array in arrays.values()) > LARGEST_IMAGEJ
+    with tifffile.TiffWriter(path, bigtiff=big) as writer:
+        extra = dict(attributes)
+        for name, array in arrays.items():
+            writer.write(
+                array,
+                photometric="minisblack",
+                compression="zlib",
+                metadata={"axes": "TYX", "name": name, **extra},
+            )
+            extra = {}
+
+
+def write_film_tiff(path: Path, frames: np.ndarray, scale: float, provenance: str) -> None:
+    """Write frames (T, H, W) so that Fiji opens them as time, shown from 0 to `scale`.
+
+    ImageJ hyperstack up to 4 GB, OME-BigTIFF past it.
+    """
+    if frames.nbytes <= LARGEST_IMAGEJ:
+        tifffile.imwrite(
+            path,
+            frames,
+            imagej=True,
+            metadata={
+                "axes": "TYX",
+                "min": 0.0,
+                "max": scale,
+                "Ranges": (0.0, scale),
+                "deqsci_scale": scale,
+                "Info": provenance,
+            },
+        )
+        return
+    record = json.dumps({"scale": scale, "provenance": provenance})
+    tifffile.imwrite(
+        path,
+        frames,
+        ome=True,
+        bigtiff=True,
+        photometric="minisblack",
+        metadata={"axes": "TYX", "Name": "video", "Description": record},
+    )

@@ -1,0 +1,90 @@
+"""Writing a capture in any of the array formats, such that reading it gives the same back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io import hdf5, mat, tiff
+from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.provenance import to_json
+from deqsci_cli.io.scale import check_scale
+
+_CAPTURE_SUFFIXES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
+
+
+def write_capture(
+    path: str | Path,
+    *,
+    measurements: np.ndarray,
+    mask: np.ndarray,
+    truth: np.ndarray | None = None,
+    scale: float,
+    provenance: Mapping[str, Any],
+    overwrite: bool,
+) -> None:
+    """Write a capture as .mat (v5), .h5/.hdf5 or .tif/.tiff, by the ending.
+
+    Variables `meas`, `mask`, `orig`, with `scale` and `provenance` recorded. Measurements and
+    truth are stored as value * scale; whole numbers go into uint8 or uint16 where they fit, else
+    float32. MATLAB files have the layout (H, W, ·), the others (·, H, W).
+
+    Args:
+        measurements: (N, H, W) or (H, W), for frames in [0, 1].
+        mask: (T, H, W).
+        truth: (K, H, W) in [0, 1].
+
+    Raises:
+        UsageError: for an ending that is none of these.
+        OutputExistsError, StorageError: see `atomic_write`.
+    """
+    target = Path(path)
+    suffix = checked_suffix(target, _CAPTURE_SUFFIXES)
+    check_scale(scale)
+    stacks = {
+        "meas": _compact(_stack(measurements) * np.float64(scale), (np.uint16,)),
+        "mask": _compact(_stack(mask), (np.uint8,)),
+    }
+    if truth is not None:
+        stacks["orig"] = _compact(_stack(truth) * np.float64(scale), (np.uint8, np.uint16))
+    attributes = {"scale": float(scale), "provenance": to_json(provenance)}
+    with atomic_write(target, overwrite=overwrite) as temporary:
+        if suffix == ".mat":
+            matlab = {name: stack.transpose(1, 2, 0) for name, stack in stacks.items()}
+            mat.write_mat(temporary, matlab, attributes)
+        elif suffix in (".h5", ".hdf5"):
+            named = {name: (stack, "THW") for name, stack in stacks.items()}
+            hdf5.write_hdf5(temporary, named, attributes)
+        else:
+            tiff.write_arrays(temporary, stacks, attributes)
+
+
+def checked_suffix(path: Path, allowed: tuple[str, ...]) -> str:
+    """The ending of `path` in small letters; UsageError unless it is one of `allowed`."""
+    suffix = path.suffix.lower()
+    if suffix not in allowed:
+        raise UsageError(
+            f"{suffix or 'no ending'} is no format that can be written here",
+            path=path,
+            hint=f"use one of {', '.join(allowed)}",
+        )
+    return suffix
+
+
+def _stack(array: np.ndarray) -> np.ndarray:
+    return array[None] if array.ndim == 2 else array
+
+
+def _compact(values: np.ndarray, integers: tuple[type, ...]) -> np.ndarray:
+    """Whole numbers in the first integer type that holds them exactly; float32 for the rest."""
+    # float32 arithmetic leaves whole numbers off by an ulp or so; that is no information.
+    whole = np.rint(values)
+    if np.allclose(values, whole, rtol=2.0**-22, atol=0) and whole.min() >= 0:
+        for dtype in integers:
+            if whole.max() <= np.iinfo(dtype).max:
+                return whole.astype(dtype)
+    return values.astype(np.float32)

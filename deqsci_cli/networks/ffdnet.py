@@ -1,0 +1,43 @@
+"""`ffdnet`: a fast denoiser for any noise level, at half resolution."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from deqsci_cli.networks.denoiser import FrameDenoiser, initialise
+
+
+class FFDNet(FrameDenoiser):
+    """FFDNet for grey frames: 2×2 pixel-unshuffle, a noise-level map, `depth` convolutions.
+
+    `D(x, sigma) = x - n(x, sigma)`. Batch normalisation, which the first published weights
+    have, is folded into the convolutions.
+    Source: Zhang, Zuo & Zhang, arXiv 1710.04026 (grey: 15 convolutions, 64 channels).
+
+    Args:
+        channels: width of the hidden layers.
+        depth: number of convolutions.
+    """
+
+    def __init__(self, channels: int = 64, depth: int = 15):
+        super().__init__()
+        widths = [5, *[channels] * (depth - 1), 4]
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        initialise(self.layers)
+
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        h, w = frames.shape[-2:]
+        padded = frames
+        if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
+            padded = F.pad(frames, (0, w % 2, 0, h % 2), mode="replicate")
+        small = F.pixel_unshuffle(padded, 2)
+        level = sigma.expand(-1, 1, *small.shape[-2:])
+        features = torch.cat((level, small), dim=1)
+        for layer in self.layers[:-1]:
+            features = layer(features).relu_()
+        noise = F.pixel_shuffle(self.layers[-1](features), 2)
+        return frames - noise[..., :h, :w]

@@ -1,0 +1,1 @@
+"""The camera: sensing operator, masks, noise."""

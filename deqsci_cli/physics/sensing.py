@@ -1,0 +1,66 @@
+"""The camera's forward model: T coded frames add up to one measurement."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class SensingOperator:
+    """`y = sum_t mask_t * x_t`, its adjoint and the projections that go with it.
+
+    Shapes: video `(B, T, H, W)`, measurement `(B, H, W)`. Any T, any picture size, 0/1 and grey
+    masks. `A A^T` is diagonal, with `gram` on the diagonal, so that every projection is a
+    closed form. Pixels that no mask opens carry no data: nothing is projected there.
+    Source: arXiv 2201.06931, equations 1 to 7.
+
+    Args:
+        mask: `(T, H, W)`, one camera for the whole batch, or `(B, T, H, W)`.
+    """
+
+    def __init__(self, mask: Tensor):
+        if mask.ndim not in (3, 4):
+            raise ValueError(f"a mask is (T, H, W) or (B, T, H, W), not {tuple(mask.shape)}")
+        self.mask = mask if mask.ndim == 4 else mask.unsqueeze(0)
+        #: `sum_t mask_t**2`, `(B or 1, H, W)`: the diagonal of `A A^T`
+        self.gram = self.mask.square().sum(1)
+        self.open = self.gram > 0
+        self._inverse_gram = torch.where(self.open, 1 / self.gram.clamp(min=1e-20), 0.0)
+
+    def A(self, video: Tensor) -> Tensor:
+        """Code the frames and add them up: `(B, T, H, W)` to `(B, H, W)`."""
+        return (self.mask * video).sum(1)
+
+    def A_adjoint(self, measurement: Tensor) -> Tensor:
+        """The adjoint: `(B, H, W)` to `(B, T, H, W)`."""
+        return self.mask * measurement.unsqueeze(1)
+
+    def pseudo_inverse(self, measurement: Tensor) -> Tensor:
+        """The least-norm video with this measurement, `A_adjoint(y / gram)`."""
+        return self.A_adjoint(measurement * self._inverse_gram)
+
+    def project(self, video: Tensor, measurement: Tensor) -> Tensor:
+        """The nearest video that agrees with the measurement (the data-consistency step)."""
+        return video + self.pseudo_inverse(measurement - self.A(video))
+
+    def average_frame(self, measurement: Tensor) -> Tensor:
+        """`y / sum_t mask_t` in every frame: the energy-normalised measurement, `(B, T, H, W)`.
+
+        Closed pixels get the mean over the open ones.
+        """
+        total = self.mask.sum(1)
+        frame = torch.where(self.open, measurement / total.clamp(min=1e-20), 0.0)
+        count = self.open.sum((-2, -1), keepdim=True).clamp(min=1)
+        level = frame.sum((-2, -1), keepdim=True) / count
+        frame = torch.where(self.open, frame, level)
+        return frame.unsqueeze(1).expand(-1, self.mask.shape[1], -1, -1).contiguous()
+
+    def subset(self, samples: Tensor) -> SensingOperator:
+        """The operator of some samples of the batch (indices)."""
+        if self.mask.shape[0] == 1:
+            return self
+        return SensingOperator(self.mask[samples])
+
+    def to(self, target: torch.device | torch.dtype) -> SensingOperator:
+        """The same operator on another device, or in another precision."""
+        return SensingOperator(self.mask.to(target))

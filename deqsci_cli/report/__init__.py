@@ -1,0 +1,1 @@
+"""Figures of merit and the report that carries them."""

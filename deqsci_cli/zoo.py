@@ -1,0 +1,176 @@
+"""Released models: find, load and save them (safetensors + card.json, strictly)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from deqsci_cli.errors import ModelError
+from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.registry import build
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+
+#: short names of the command line; the family's best model stands behind each
+ALIASES = {"pnp": "pnp-ffdnet"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model is and how it is to be run; `card.json` holds exactly these fields.
+
+    Attributes:
+        name: the folder's name.
+        summary: one sentence for a list.
+        architecture: a key of `networks.registry.ARCHITECTURES`.
+        options: its arguments.
+        equilibrium: how it is run when nothing else is asked for: fields of
+            `equilibrium.model.EquilibriumSettings`.
+        training: data, recipe, steps, hardware, as the training wrote them.
+        figures: what was measured, and on what.
+        licence: of the weights and of the data they come from.
+    """
+
+    name: str
+    summary: str
+    architecture: str
+    options: dict[str, Any] = field(default_factory=dict)
+    equilibrium: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: its network in evaluation mode, its card, where it lies, its weights' hash.
+
+    An architecture without weights, such as total variation, has no hash.
+    """
+
+    network: FrameDenoiser
+    card: Card
+    path: Path
+    sha256: str | None
+
+
+def models_folder() -> Path:
+    """Where the released models lie: inside an installed wheel, or beside the package."""
+    inside = Path(__file__).parent / "models"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "models"
+
+
+def released() -> list[str]:
+    """Names of the released models."""
+    return sorted(card.parent.name for card in models_folder().glob(f"*/{CARD}"))
+
+
+def find(name: str) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: a released model, an alias such as `pnp`, or the path of a folder.
+
+    Raises:
+        ModelError: there is none (with the nearest name).
+    """
+    if ("/" in name or Path(name).is_dir()) and name not in ALIASES:
+        folder = Path(name)
+        if not (folder / CARD).is_file():
+            raise ModelError("no model lies here", path=folder, hint=f"it would hold a {CARD}")
+        return folder
+    folder = models_folder() / ALIASES.get(name, name)
+    if not (folder / CARD).is_file():
+        known = [*ALIASES, *released()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a folder"
+        raise ModelError(f"there is no model '{name}'", hint=hint)
+    return folder
+
+
+def read_card(folder: Path) -> Card:
+    """Read a card; unknown or missing fields are refused.
+
+    Raises:
+        ModelError: the card is not what a card is.
+    """
+    path = folder / CARD
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the card cannot be read: {error}", path=path) from error
+    if not isinstance(raw, dict):
+        raise ModelError("the card is not a JSON object", path=path)
+    known = {f.name for f in fields(Card)}
+    if unknown := sorted(set(raw) - known):
+        raise ModelError(f"the card has unknown fields: {', '.join(unknown)}", path=path)
+    try:
+        return Card(**raw)
+    except TypeError as error:
+        raise ModelError(f"the card is incomplete: {error}", path=path) from error
+
+
+def load(name: str) -> Model:
+    """A model ready for use; every tensor of the file must fit, none may be missing.
+
+    Args:
+        name: as for `find`.
+
+    Raises:
+        ModelError: it cannot be found or read, or the weights do not fit the architecture.
+    """
+    folder = find(name)
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    network = build(card.architecture, card.options).eval()
+    if not network.state_dict():
+        return Model(network, card, folder, None)
+    try:
+        state = load_file(path)
+        network.load_state_dict(state, strict=True)
+    except FileNotFoundError as error:
+        raise ModelError("the model has a card but no weights", path=path) from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the weights cannot be read: {error}", path=path) from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the weights do not fit the card: {reason}", path=path) from error
+    network.requires_grad_(False)
+    return Model(network, card, folder, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def save_model(folder: Path, network: FrameDenoiser, card: Card, *, overwrite: bool) -> None:
+    """Write a model's two files, each whole or not at all.
+
+    Args:
+        folder: made if it is not there.
+        network: its state is written in float32.
+        card: what is known of it.
+        overwrite: replace what lies there.
+    """
+    state = {k: v.detach().cpu().float().contiguous() for k, v in network.state_dict().items()}
+    with atomic_write(folder / WEIGHTS, overwrite=overwrite) as temporary:
+        temporary.write_bytes(save(state, metadata={"architecture": card.architecture}))
+    write_card(folder, card, overwrite=overwrite)
+
+
+def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:
+    """Write a card alone."""
+    with atomic_write(folder / CARD, overwrite=overwrite) as temporary:
+        text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def cards(names: Iterable[str] | None = None) -> list[Card]:
+    """The cards of the released models, or of those named."""
+    return [read_card(find(name)) for name in (names or released())]
