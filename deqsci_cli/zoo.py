@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from deqsci_cli.errors import ModelError
+from deqsci_cli.errors import DeqsciError, ModelError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.networks.registry import build
@@ -114,6 +114,10 @@ def read_card(folder: Path) -> Card:
     known = {f.name for f in fields(Card)}
     if unknown := sorted(set(raw) - known):
         raise ModelError(f"the card has unknown fields: {', '.join(unknown)}", path=path)
+    for entry in fields(Card):
+        kind, word = (str, "text") if entry.type == "str" else (dict, "an object")
+        if not isinstance(raw.get(entry.name, kind()), kind):
+            raise ModelError(f"the card's {entry.name} is not {word}", path=path)
     try:
         return Card(**raw)
     except TypeError as error:
@@ -132,7 +136,10 @@ def load(name: str) -> Model:
     folder = find(name)
     card = read_card(folder)
     path = folder / WEIGHTS
-    network = build(card.architecture, card.options).eval()
+    try:
+        network = build(card.architecture, card.options).eval()
+    except DeqsciError as error:
+        raise ModelError(error.message, path=folder / CARD, hint=error.hint) from error
     if not network.state_dict():
         return Model(network, card, folder, None)
     try:

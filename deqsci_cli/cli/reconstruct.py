@@ -59,7 +59,9 @@ def reconstruct(
     Writes a film and its previews for every measurement, and one report.json.
     """
     from deqsci_cli.engine import reconstruct as engine  # torch is slow to import
+    from deqsci_cli.engine.device import keep_freed_memory
 
+    keep_freed_memory()
     config = engine.ReconstructConfig(
         inputs=options.expand(inputs),
         out=out,

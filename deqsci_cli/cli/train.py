@@ -38,10 +38,12 @@ def train(
     The stage `denoiser` teaches a network to take Gaussian noise off single frames.
     """
     from deqsci_cli.engine import train as engine  # torch is slow to import
+    from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Note, Stepped, Validated
 
     if stage != "denoiser":
         raise UsageError(f"there is no stage '{stage}'", hint="denoiser")
+    keep_freed_memory()
     config = engine.TrainConfig(
         data=tuple(data),
         validation=validation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,22 @@ def memory_errors(device: torch.device) -> Iterator[None]:
         if "can't allocate memory" not in str(error):
             raise
         raise DeviceError("this machine ran out of memory", hint="use smaller frames") from error
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory, so that big tensors are not paged in anew each time.
+
+    On two CPU cores this is worth a quarter of an evaluation (benchmarks/README.md). It holds
+    for the whole process, so that a program decides on it, not a library call. Elsewhere than
+    with glibc nothing happens.
+    """
+    mmap_max, trim_threshold = -4, -1  # names of mallopt(3)
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+    except (OSError, AttributeError, TypeError):
+        return
 
 
 class _Bfloat16(FrameDenoiser):

@@ -34,7 +34,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             path=path,
             hint="a checkpoint that would run code is not opened; save its state_dict anew",
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle may raise anything
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the checkpoint cannot be read: {reason}", path=path) from error
     for key in ("solver_state_dict", "state_dict", "model_state_dict", "model", "params"):
@@ -92,7 +92,16 @@ def import_checkpoint(path: Path, architecture: str) -> tuple[FrameDenoiser, dic
     """
     if architecture in ARCHITECTURES and not build(architecture).state_dict():
         raise UsageError(f"architecture {architecture} has no weights to import")
-    layers = convolutions(read_checkpoint(path))
+    tensors = read_checkpoint(path)
+    found = {key: _LAYER.match(key) for key, value in tensors.items() if value.ndim == 4}
+    places = sorted({match[1] or "" for match in found.values() if match})
+    if len(places) > 1:
+        raise InputError(
+            f"the checkpoint holds convolutions in more than one place: {', '.join(places[:6])}",
+            path=path,
+            hint="save the state_dict of the network that is meant, one sequence of layers",
+        )
+    layers = convolutions(tensors)
     options = {"channels": int(layers[0][0].shape[0]), "depth": len(layers)} if layers else {}
     network = build(architecture, options)
     state = {}

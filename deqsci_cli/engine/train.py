@@ -17,7 +17,8 @@ from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserValidation, denoising_loss
-from deqsci_cli.errors import OutputExistsError, UsageError
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io.atomic import check_absent
 from deqsci_cli.networks.registry import build
 
 LOG = "log.jsonl"
@@ -97,18 +98,18 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
     saves the state before it goes on its way.
 
     Raises:
-        OutputExistsError: `out` holds a run and neither `resume` nor `overwrite` is set.
+        OutputExistsError: `out` holds a run or a model and neither `resume` nor `overwrite` is set.
         InputError, ModelError, DeviceError: as their names say.
     """
     device = choose_device(config.device)
-    if (config.out / STATE).exists() and not (config.resume or config.overwrite):
-        raise OutputExistsError(config.out / STATE)
+    if not (config.resume or config.overwrite):  # a model may lie there without its run
+        check_absent([config.out / n for n in (STATE, zoo.WEIGHTS, zoo.CARD)], overwrite=False)
     torch.manual_seed(config.seed)
     network = build(config.architecture, config.options).to(device).train()
     if not any(True for _ in network.parameters()):
         raise UsageError(f"architecture {config.architecture} has nothing to train")
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    facts: dict[str, Any] = {"step": 0, "best": {}, "seconds": 0.0}
+    facts: dict[str, Any] = {"step": 0, "validated": 0, "loss": None, "best": {}, "seconds": 0.0}
     if config.resume:
         facts |= load_state(config.out, network, optimizer)
         on_event(Note(f"resumed at step {facts['step']}"))
@@ -126,8 +127,21 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
         save_state(config.out, network, optimizer, facts)
 
     try:
-        while facts["step"] < config.steps:
+        while True:
             step = facts["step"]
+            due = step % config.validate_every == 0 or step == config.steps
+            if due and facts["validated"] < step:
+                figures = validate(network)
+                best = figures["psnr"] >= facts["best"].get("psnr", -math.inf)
+                if best:
+                    facts["best"] = figures
+                    _release(config, network, facts, time.monotonic() - began)
+                facts["validated"] = step
+                keep()
+                _log(config.out, {"step": step, "loss": facts["loss"], **figures})
+                on_event(Validated(step, figures, best))
+            if step >= config.steps:
+                break
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
             clean, rng = sample(step)
@@ -136,17 +150,8 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            facts["step"] = step + 1
-            on_event(Stepped(step + 1, config.steps, loss.item()))
-            if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
-                figures = validate(network)
-                best = figures["psnr"] > facts["best"].get("psnr", -math.inf)
-                if best:
-                    facts["best"] = figures
-                    _release(config, network, facts, time.monotonic() - began)
-                keep()
-                _log(config.out, {"step": step + 1, "loss": loss.item(), **figures})
-                on_event(Validated(step + 1, figures, best))
+            facts |= {"step": step + 1, "loss": loss.item()}
+            on_event(Stepped(step + 1, config.steps, facts["loss"]))
     except KeyboardInterrupt:
         keep()
         raise

@@ -22,7 +22,7 @@ class GAPMap:
         operator: the camera.
         measurement: `(B, H, W)`.
         denoiser: called as `D(video, sigma)`.
-        sigma: noise level of the denoiser, in [0, 1] units.
+        sigma: noise level of the denoiser, in [0, 1] units; one number, or one a sample `(B,)`.
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class GAPMap:
         return state
 
     def select(self, samples: Tensor) -> GAPMap:
-        operator = self.operator.subset(samples)
-        return type(self)(operator, self.measurement[samples], self.denoiser, self.sigma)
+        operator, sigma = self.operator.subset(samples), self.sigma
+        if isinstance(sigma, Tensor) and sigma.numel() > 1:
+            sigma = sigma[samples]
+        return type(self)(operator, self.measurement[samples], self.denoiser, sigma)
 
     def __call__(self, state: Tensor) -> Tensor:
         return self.denoiser(self.operator.project(state, self.measurement), self.sigma)

@@ -56,6 +56,9 @@ class EquilibriumSettings:
                 )
         if not (self.tol > 0 and math.isfinite(self.tol)):
             raise UsageError("the tolerance must be above 0")
+        levels = (self.sigma, *(sigma for sigma, _ in self.warmup))
+        if not all(0 <= sigma < math.inf for sigma in levels):
+            raise UsageError("a noise level must not be negative, nor infinite")
         if self.max_iter < 0:
             raise UsageError("the most iterations must not be negative")
         if not 0 < self.damping <= 1:
@@ -73,9 +76,12 @@ class EquilibriumSettings:
         merged = equilibrium | {k: v for k, v in changes.items() if v is not None}
         if unknown := sorted(set(merged) - {f.name for f in fields(cls)}):
             raise UsageError(f"unknown equilibrium settings: {', '.join(unknown)}")
-        if "warmup" in merged:
-            merged["warmup"] = tuple((float(s), int(n)) for s, n in merged["warmup"])
-        return cls(**merged)
+        try:
+            if "warmup" in merged:
+                merged["warmup"] = tuple((float(s), int(n)) for s, n in merged["warmup"])
+            return cls(**merged)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"an equilibrium setting makes no sense: {error}") from error
 
 
 def solve(

@@ -58,8 +58,8 @@ class _Run:
         self.on_iteration = on_iteration
         self.active = torch.arange(x0.shape[0], device=x0.device)
         self.best = x0.clone()
-        self.best_residual = torch.full((x0.shape[0],), torch.inf, device=x0.device)
         self.scale = norms(x0)
+        self.best_residual = torch.full_like(self.scale, torch.inf)
         self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
@@ -79,7 +79,7 @@ class _Run:
         better = sound & (residual < self.best_residual[self.active])
         winners = self.active[better]
         self.best[winners] = fx[better]
-        self.best_residual[winners] = residual[better].to(self.best_residual.dtype)
+        self.best_residual[winners] = residual[better]
         done = sound & (residual <= self.tol)
         reading = zip(
             self.active.tolist(), residual.tolist(), finite.tolist(), sound.tolist(),
@@ -98,8 +98,15 @@ class _Run:
     def narrow(self, going: Tensor) -> None:
         """Keep only the samples that go on."""
         self.active = self.active[going]
-        if self.active.numel() and hasattr(self.full_map, "select"):
-            self.f = self.full_map.select(self.active)
+        if self.active.numel():
+            select = getattr(self.full_map, "select", None)
+            self.f = select(self.active) if select else self._whole_batch
+
+    def _whole_batch(self, x: Tensor) -> Tensor:
+        """The active samples of a map that can only be asked for the whole batch."""
+        batch = self.best.clone()
+        batch[self.active] = x
+        return self.full_map(batch)[self.active]
 
     def solution(self) -> Solution:
         evaluations = [len(trace) for trace in self.residuals]

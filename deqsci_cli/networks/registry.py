@@ -41,7 +41,7 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> FrameD
         raise UsageError(f"there is no architecture '{architecture}'", hint=hint)
     try:
         network = ARCHITECTURES[architecture](**(options or {}))
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"architecture {architecture}: {error}") from error
     # Convolutions run channels-last wherever their kernels are (worth 1.2 to 2 times on a CPU).
     for parameter in network.parameters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_density_of_open_elements(kind, density):
 
 def test_the_shifting_mask_moves_one_row_a_frame():
     mask = make("shifting")
-    for earlier, later in zip(mask, mask[1:], strict=False):
+    for earlier, later in pairwise(mask):
         np.testing.assert_array_equal(later[:-1], earlier[1:])
         assert not np.array_equal(later, earlier)
 

@@ -22,6 +22,10 @@ def save_state(
 ) -> None:
     """Write weights, optimiser moments and `facts` (step, best figure, config: JSON)."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    # Helpers that no released model has, as the vectors of a power iteration: a resumed run
+    # would differ without them.
+    for name, helper in network.named_buffers():
+        tensors[f"helper.{name}"] = torch.view_as_real(helper) if helper.is_complex() else helper
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
@@ -55,6 +59,9 @@ def load_state(
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"this state cannot be resumed: {reason}", path=path) from error
+    for name, helper in network.named_buffers():
+        if (saved := tensors.get(f"helper.{name}")) is not None:
+            helper.copy_(torch.view_as_complex(saved) if helper.is_complex() else saved)
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

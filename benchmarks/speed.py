@@ -1,0 +1,83 @@
+"""Seconds of one evaluation of a network beside the floor: its convolutions alone.
+
+    python benchmarks/speed.py [--threads 2] [--frames 8] [--side 256]
+
+The floor runs the bare convolutions channels-last and frame by frame, with memory that stays
+with the process; nothing else of the network is in it. The naive form is what a plain
+`nn.Sequential` on all frames at once costs under the C library's own allocator. Both forms and
+the floor take turns, so that a machine that drifts drifts for all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from deqsci_cli.engine.device import keep_freed_memory
+from deqsci_cli.networks.registry import build
+
+
+def plain(network: nn.Module) -> nn.Sequential:
+    """The same convolutions as most code would have them: contiguous, all frames at once."""
+    layers: list[nn.Module] = []
+    for layer in network.layers:
+        copy = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
+        copy.weight.data = layer.weight.data.contiguous()
+        layers += [copy, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def seconds(call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    video = torch.rand(1, options.frames, options.side, options.side)
+    print("| network | naive s | here s | floor s | here / floor |")
+    print("|---|---|---|---|---|")
+    nets = {name: build(name).eval() for name in ("cnn", "ffdnet")}
+    # The naive form first, while the allocator is still the C library's own.
+    naive = plain(nets["cnn"])
+    frames = video.reshape(-1, 1, options.side, options.side)
+    naive(frames)
+    slow = statistics.median(seconds(lambda: naive(frames)) for _ in range(options.rounds))
+    keep_freed_memory()
+    for name, network in nets.items():
+        half = 2 if name == "ffdnet" else 1
+        channels = network.layers[0].in_channels
+        side = options.side // half
+        inputs = [torch.rand(1, channels, side, side) for _ in range(options.frames)]
+
+        def floor(inputs: list[Tensor] = inputs, network: nn.Module = network) -> None:
+            for x in inputs:
+                for layer in network.layers:
+                    x = F.conv2d(x, layer.weight, padding=1)
+
+        def here(network: nn.Module = network) -> None:
+            network(video, 0.05)
+
+        floor(), here()
+        pairs = [(seconds(here), seconds(floor)) for _ in range(options.rounds)]
+        ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        shown = f"{slow:.2f}" if name == "cnn" else ""
+        print(f"| {name} | {shown} | {ours:.2f} | {bare:.2f} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""`reconstruct` as a user meets it: files, report, table, JSON."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from deqsci_cli.errors import OutputExistsError, UsageError
+
+PROMISED = (
+    "input",
+    "output",
+    "model",
+    "status",
+    "evaluations",
+    "residual",
+    "residuals",
+    "seconds",
+    "psnr",
+    "ssim",
+)
+
+
+def report_of(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_report_and_film_agree_with_other_libraries(run, capture, tmp_path):
+    run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o")
+    report = report_of(tmp_path / "o")
+    assert report["schema"] == "deqsci-report/1"
+    first, second = report["measurements"]
+    assert set(PROMISED) <= set(first)
+    truth = scipy.io.loadmat(capture)["orig"].transpose(2, 0, 1) / 255
+    film = tifffile.imread(first["output"]) / first["scale"]
+    assert film.shape == (8, 32, 40)
+    seen = film.clip(0, 1)
+    peaks = [peak_signal_noise_ratio(t, f, data_range=1) for t, f in zip(truth, seen, strict=True)]
+    likeness = [
+        structural_similarity(
+            t, f, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for t, f in zip(truth, seen, strict=True)
+    ]
+    assert first["psnr"] == pytest.approx(np.mean(peaks), abs=1e-3)
+    assert first["ssim"] == pytest.approx(np.mean(likeness), abs=1e-4)
+    assert second["psnr"] is None and second["ssim"] is None
+    assert first["status"] == "converged"
+    assert first["residual"] == min(first["residuals"]) <= 3e-4
+    assert len(first["residuals"]) == first["evaluations"]
+    assert report["provenance"]["inputs"][0]["sha256"]
+
+
+def test_film_formats_hold_the_same_frames(run, capture, tmp_path):
+    for kind in ("tif", "mat", "h5"):
+        run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / kind, "--format", kind)
+    tif = tifffile.imread(tmp_path / "tif" / "scene_0.tif")
+    mat = scipy.io.loadmat(tmp_path / "mat" / "scene_0.mat")["video"].transpose(2, 0, 1)
+    with h5py.File(tmp_path / "h5" / "scene_0.h5") as file:
+        h5 = file["video"][()]
+    np.testing.assert_array_equal(tif, mat)
+    np.testing.assert_array_equal(tif, h5)
+    with tifffile.TiffFile(tmp_path / "tif" / "scene_0.tif") as file:
+        assert file.is_imagej and file.series[0].axes == "TYX"
+
+
+def test_previews(run, capture, tmp_path):
+    run(
+        *("reconstruct", capture, "--model", "gap-tv", "--measurements", "0"),
+        *("-o", tmp_path / "o", "--preview", "gif,png,mp4"),
+    )
+    assert iio.imread(tmp_path / "o" / "scene_0.gif").shape[:3] == (8, 32, 40)
+    assert iio.imread(tmp_path / "o" / "scene_0.mp4", plugin="pyav").shape[:3] == (8, 32, 40)
+    assert iio.imread(tmp_path / "o" / "scene_0.png").ndim == 2
+    run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "p", "--preview", "none")
+    assert not list((tmp_path / "p").glob("*.gif"))
+
+
+def test_json_lines_are_the_reports_records(run, capture, tmp_path):
+    result = run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o", "--json", "-q")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines == report_of(tmp_path / "o")["measurements"]
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"), [("0", [0]), ("1:", [1]), ("0:2", [0, 1]), ("-1", [1]), ("1,0", [1, 0])]
+)
+def test_measurements_are_chosen(run, capture, tmp_path, text, chosen):
+    run(
+        *("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o"),
+        *("--measurements", text, "--max-iter", "1"),
+    )
+    assert [r["index"] for r in report_of(tmp_path / "o")["measurements"]] == chosen
+
+
+def test_a_measurement_that_is_not_there(run_code, capture, tmp_path):
+    code = run_code(
+        *("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o"),
+        *("--measurements", "7"),
+    )
+    assert code == 2
+
+
+def test_dry_run_writes_nothing(run, capture, tmp_path):
+    result = run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o", "--dry-run")
+    assert "scene_0.tif" in result.stdout
+    assert not (tmp_path / "o").exists()
+
+
+def test_quoted_glob_and_equal_names(run, capture, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "scene.mat").write_bytes(capture.read_bytes())
+    run(
+        *("reconstruct", tmp_path / "[ab]" / "*.mat", "--model", "gap-tv"),
+        *("-o", tmp_path / "o", "--measurements", "0", "--max-iter", "1"),
+    )
+    outputs = {r["output"] for r in report_of(tmp_path / "o")["measurements"]}
+    assert len(outputs) == 2
+
+
+def test_overwrite_only_when_told(run, capture, tmp_path):
+    arguments = ("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o")
+    run(*arguments)
+    with pytest.raises(OutputExistsError):
+        run(*arguments)
+    run(*arguments, "--overwrite", "--measurements", "1")
+    assert [r["index"] for r in report_of(tmp_path / "o")["measurements"]] == [1]
+
+
+def test_mask_in_a_file_of_its_own(run, capture, tmp_path):
+    content = scipy.io.loadmat(capture)
+    scipy.io.savemat(tmp_path / "m.mat", {"meas": content["meas"]})
+    scipy.io.savemat(tmp_path / "cal.mat", {"aperture": content["mask"]})
+    run(
+        *("reconstruct", tmp_path / "m.mat", "--mask", tmp_path / "cal.mat", "--model", "gap-tv"),
+        *("-o", tmp_path / "o", "--scale", "255"),
+    )
+    run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "p")
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "o" / "m_0.tif"), tifffile.imread(tmp_path / "p" / "scene_0.tif")
+    )
+
+
+def test_float64_meets_a_tolerance_that_float32_cannot(run, capture, tmp_path):
+    run(
+        *("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o", "--dtype", "float64"),
+        *("--tol", "1e-9", "--max-iter", "500", "--measurements", "0"),
+    )
+    assert report_of(tmp_path / "o")["measurements"][0]["residual"] <= 1e-9
+
+
+def test_every_output_tells_where_it_comes_from(run, capture, tmp_path):
+    run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o", "--format", "h5")
+    with h5py.File(tmp_path / "o" / "scene_1.h5") as file:
+        origin = json.loads(file.attrs["provenance"])
+    assert origin["measurement"] == 1 and origin["model"]["name"] == "gap-tv"
+    assert origin["config"]["equilibrium"]["tol"] == 3e-4
+
+
+def test_a_name_that_two_inputs_share_is_refused_when_it_cannot_be_told_apart(
+    run, capture, tmp_path
+):
+    inputs = []
+    for folder in ("x/a", "y/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        inputs.append(tmp_path / folder / "scene.mat")
+        inputs[-1].write_bytes(capture.read_bytes())
+    with pytest.raises(UsageError, match="separate runs"):
+        run("reconstruct", *inputs, "--model", "gap-tv", "-o", tmp_path / "o")

@@ -1,0 +1,236 @@
+"""The stage `denoiser` on clips small enough to train on in a second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from deqsci_cli import zoo
+from deqsci_cli.engine.events import Note, Stepped, Validated
+from deqsci_cli.engine.train import LOG, TrainConfig, learning_rate, train
+from deqsci_cli.engine.training.checkpoint import STATE
+from deqsci_cli.engine.training.clips import PatchSampler, load_clips
+from deqsci_cli.engine.training.denoiser import DenoiserValidation
+from deqsci_cli.errors import InputError, ModelError, OutputExistsError, UsageError
+from deqsci_cli.networks.tv import TotalVariation
+
+
+def clip(frames: int, height: int, width: int, seed: int) -> np.ndarray:
+    """Smooth waves that travel, with a sharp edge between them."""
+    rng = np.random.default_rng(seed)
+    t, y, x = np.mgrid[:frames, :height, :width]
+    a, b, c = rng.uniform(0.1, 0.4, 3)
+    waves = 0.5 + 0.25 * np.sin(a * x + b * y + t) + 0.2 * ((x - 2 * t) % 23 < 9) * np.cos(c * y)
+    return np.rint(255 * np.clip(waves, 0, 1)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> tuple[Path, Path]:
+    """Folders `train` (a GIF, a PNG, a folder of PNGs) and `held` (a PNG)."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "train" / "sequence").mkdir(parents=True)
+    (root / "held").mkdir()
+    iio.imwrite(root / "train" / "a.gif", clip(4, 40, 48, 0))
+    iio.imwrite(root / "train" / "b.png", clip(1, 33, 37, 1)[0])
+    for n, frame in enumerate(clip(3, 36, 36, 2)):
+        iio.imwrite(root / "train" / "sequence" / f"{n}.png", frame)
+    iio.imwrite(root / "held" / "c.png", clip(1, 40, 40, 3)[0])
+    return root / "train", root / "held"
+
+
+def config(data: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
+    base = TrainConfig(
+        data=(data[0],), validation=data[1], out=out, architecture="cnn",
+        options={"channels": 6, "depth": 3}, steps=12, batch=4, patch=16, learning_rate=3e-3,
+        validate_every=5, device="cpu",
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+class Stop:
+    """Presses Ctrl-C at an event, as a user would while it is shown."""
+
+    def __init__(self, step: int, kind: type = Stepped):
+        self.step, self.kind = step, kind
+
+    def __call__(self, event) -> None:
+        if isinstance(event, self.kind) and event.step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_the_loss_falls_and_the_model_beats_doing_nothing(data, tmp_path):
+    losses: list[float] = []
+
+    def listen(event) -> None:
+        if isinstance(event, Stepped):
+            losses.append(event.loss)
+
+    result = train(
+        config(data, tmp_path / "m", steps=150, batch=8, validate_every=75,
+               sigma_range=(0.1, 0.1)), listen
+    )  # fmt: skip
+    assert len(losses) == 150
+    assert np.mean(losses[-20:]) < 0.75 * np.mean(losses[:5])
+    # Doing nothing has the PSNR of the noise itself, -20 log10(25 / 255) = 20.2 dB.
+    assert result.figures["psnr-25"] > 21.5
+
+
+@pytest.mark.parametrize("name", ["cnn", "rsn-cnn", "ffdnet"])
+@pytest.mark.parametrize("stop", [Stop(1), Stop(5), Stop(7), Stop(5, Validated), Stop(12)],
+                         ids=["1", "5", "7", "validated", "last"])  # fmt: skip
+def test_a_resumed_run_ends_like_an_uninterrupted_one(data, tmp_path, name, stop):
+    whole = config(data, tmp_path / "whole", architecture=name)
+    parts = config(data, tmp_path / "parts", architecture=name)
+    expected = train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, stop)
+    notes: list[str] = []
+    found = train(
+        replace(parts, resume=True), lambda e: notes.append(e.text) if isinstance(e, Note) else None
+    )
+    assert notes == [f"resumed at step {stop.step}"]
+    assert found.figures == expected.figures and found.steps == expected.steps == 12
+    for file in (zoo.WEIGHTS,):
+        assert (parts.out / file).read_bytes() == (whole.out / file).read_bytes()
+    logs = [[json.loads(x) for x in (c.out / LOG).read_text().splitlines()] for c in (whole, parts)]
+    assert logs[0] == logs[1] and [line["step"] for line in logs[0]] == [5, 10, 12]
+
+
+def test_an_existing_run_is_not_replaced_unasked(data, tmp_path):
+    first = config(data, tmp_path / "m", steps=3)
+    train(first)
+    before = (first.out / zoo.WEIGHTS).read_bytes()
+    with pytest.raises(OutputExistsError):
+        train(replace(first, seed=1))
+    assert (first.out / zoo.WEIGHTS).read_bytes() == before
+    train(replace(first, seed=1, overwrite=True))
+    assert (first.out / zoo.WEIGHTS).read_bytes() != before
+    assert len((first.out / LOG).read_text().splitlines()) == 1  # the old log is gone
+
+
+def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
+    # A model folder as it is released: no state to resume from beside it.
+    first = config(data, tmp_path / "m", steps=2)
+    train(first)
+    (first.out / STATE).unlink()
+    (first.out / LOG).unlink()
+    with pytest.raises(OutputExistsError):
+        train(first)
+
+
+def test_the_card_and_the_log(data, tmp_path):
+    done = train(config(data, tmp_path / "small-cnn", steps=6, seed=3))
+    model = zoo.load(str(done.out))
+    card = model.card
+    assert card.name == "small-cnn" and card.architecture == "cnn"
+    assert card.options == {"channels": 6, "depth": 3}
+    assert card.training["seed"] == 3 and card.training["stage"] == "denoiser"
+    assert card.training["data"] == ["train"]  # names alone: whose disk it was is nobody's business
+    assert str(tmp_path) not in (done.out / zoo.CARD).read_text()
+    lines = [json.loads(line) for line in (done.out / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 6]
+    assert done.figures["psnr"] == max(line["psnr"] for line in lines)
+    assert card.figures["validation"]["psnr"] == pytest.approx(done.figures["psnr"], abs=1e-3)
+    # The figures are those of the weights that were written.
+    again = DenoiserValidation(load_clips([data[1]]))(model.network)
+    assert again["psnr"] == pytest.approx(done.figures["psnr"], abs=1e-4)
+
+
+def test_nothing_to_resume(data, tmp_path):
+    with pytest.raises(ModelError, match="no run to resume"):
+        train(config(data, tmp_path / "none", resume=True))
+
+
+@pytest.mark.parametrize("how", ["cut", "other"])
+def test_a_state_that_cannot_be_resumed(data, tmp_path, how):
+    first = config(data, tmp_path / "m", steps=2)
+    train(first)
+    changes = {}
+    if how == "cut":
+        state = (first.out / STATE).read_bytes()
+        (first.out / STATE).write_bytes(state[: len(state) // 2])
+    else:
+        changes = {"options": {"channels": 7, "depth": 3}}
+    with pytest.raises(ModelError, match="cannot be resumed") as caught:
+        train(replace(first, resume=True, **changes))
+    assert caught.value.path == first.out / STATE
+
+
+def test_an_architecture_without_weights(data, tmp_path):
+    with pytest.raises(UsageError, match="nothing to train"):
+        train(config(data, tmp_path / "m", architecture="tv", options={}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"batch": 0}, {"validate_every": 0}, {"patch": 4}, {"learning_rate": 0.0},
+     {"sigma_range": (0.2, 0.1)}, {"sigma_range": (-0.1, 0.1)}, {"sigma_range": (0.0, 2.0)}],
+    ids=str,
+)  # fmt: skip
+def test_impossible_settings(data, tmp_path, wrong):
+    with pytest.raises(UsageError):
+        config(data, tmp_path, **wrong)
+
+
+def test_patches_are_pieces_of_the_clips_and_depend_on_the_step_alone(data):
+    clips = load_clips([data[0]])
+    assert sorted(c.shape for c in clips) == [(1, 33, 37), (3, 36, 36), (4, 40, 48)]
+    sample = PatchSampler(clips, patch=8, batch=12, seed=5)
+    first, rng = sample(3)
+    sample(4)
+    again, rng_again = sample(3)
+    assert torch.equal(first, again) and rng.random() == rng_again.random()
+    assert not torch.equal(first, sample(4)[0])
+    assert first.shape == (12, 1, 8, 8) and first.dtype == torch.float32
+    windows = np.concatenate([
+        np.lib.stride_tricks.sliding_window_view(frame, (8, 8)).reshape(-1, 64)
+        for c in clips for frame in c
+    ])  # fmt: skip
+    known = {w.tobytes() for w in windows}
+    turned = set()
+    for patch in np.rint(first[:, 0].numpy() * 255).astype(np.uint8):
+        ways = [np.rot90(p, k) for p in (patch, patch[:, ::-1]) for k in range(4)]
+        hits = [n for n, way in enumerate(ways) if np.ascontiguousarray(way).tobytes() in known]
+        assert hits
+        turned.add(hits[0])
+    assert len(turned) > 2
+
+
+def test_data_that_is_not_there_or_too_small(data, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        load_clips([tmp_path / "empty"])
+    with pytest.raises(InputError):
+        load_clips([tmp_path / "none"])
+    with pytest.raises(InputError, match="smaller than the patch"):
+        PatchSampler(load_clips([data[0]]), patch=64, batch=1, seed=0)
+
+
+def test_validation_of_doing_nothing_is_the_noise_itself(data):
+    figures = DenoiserValidation(load_clips([data[1]]))(_NotMoving())
+    for level in (5, 12, 25, 50):
+        assert figures[f"psnr-{level}"] == pytest.approx(-20 * np.log10(level / 255), abs=0.3)
+    assert figures["psnr"] == pytest.approx(
+        np.mean([figures[f"psnr-{n}"] for n in (5, 12, 25, 50)])
+    )
+
+
+class _NotMoving(TotalVariation):
+    def __init__(self):
+        super().__init__(weight=0.0)
+        self.unused = torch.nn.Parameter(torch.zeros(1))  # validation asks parameters for a device
+
+
+def test_the_learning_rate_rises_and_falls(data, tmp_path):
+    c = config(data, tmp_path, steps=1000, learning_rate=0.01)
+    rates = [learning_rate(c, n) for n in range(1000)]
+    top = int(np.argmax(rates))
+    assert max(rates) == pytest.approx(0.01) and top in (19, 20)
+    assert rates[0] == pytest.approx(0.01 / 20) and rates[-1] < 1e-4
+    assert all(np.diff(rates[:19]) > 0) and all(np.diff(rates[20:]) < 0)

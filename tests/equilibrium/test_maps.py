@@ -1,0 +1,138 @@
+"""The maps: what holds at their fixed points."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from deqsci_cli.equilibrium.maps import MAPS, AcceleratedGAPMap, GAPMap
+from deqsci_cli.equilibrium.solvers import anderson, picard
+from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.physics.sensing import SensingOperator
+
+F64 = torch.float64
+every_map = pytest.mark.parametrize("make", list(MAPS.values()), ids=list(MAPS))
+
+
+class Identity(FrameDenoiser):
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        return frames
+
+
+class Shrink(FrameDenoiser):
+    """A linear denoiser: a mean with the neighbours, the more the larger sigma is."""
+
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        near = sum(frames.roll(s, d) for s in (1, -1) for d in (2, 3)) / 4
+        weight = sigma / (1 + sigma)
+        return (1 - weight) * frames + weight * near
+
+
+def camera(*, batch: int | None = None, grey: bool = True, closed: bool = True) -> SensingOperator:
+    rng = torch.Generator().manual_seed(3)
+    shape = (4, 6, 7) if batch is None else (batch, 4, 6, 7)
+    mask = torch.rand(shape, generator=rng, dtype=F64)
+    mask = mask if grey else (mask < 0.6).double()
+    if closed:
+        mask[..., 2, 3] = 0
+    return SensingOperator(mask)
+
+
+def scene(batch: int = 2) -> Tensor:
+    return torch.rand(batch, 4, 6, 7, generator=torch.Generator().manual_seed(4), dtype=F64)
+
+
+def disagreement(operator: SensingOperator, video: Tensor, y: Tensor) -> float:
+    opened = operator.open.expand_as(y)
+    return float((operator.A(video) - y)[opened].abs().max())
+
+
+@every_map
+@pytest.mark.parametrize("grey", [False, True])
+def test_without_a_denoiser_the_fixed_point_is_the_projection_of_the_start(make, grey):
+    operator = camera(grey=grey)
+    y = operator.A(scene())
+    f = make(operator, y, Identity(), 0.0)
+    x0 = torch.zeros(2, 4, 6, 7, dtype=F64)
+    found = picard(f, f.start(x0), tol=1e-13, max_iter=10)
+    assert found.status == ["converged"] * 2
+    assert disagreement(operator, f.video(found.x), y) < 1e-11
+    if make is GAPMap:  # the nearest consistent video, by an outside road: least norm from zero
+        torch.testing.assert_close(found.x, operator.project(x0, y))
+
+
+def test_accelerated_gap_agrees_with_the_data_after_the_denoiser_and_plain_gap_does_not():
+    operator = camera(closed=False)
+    y = operator.A(scene())
+    misfits = {}
+    for name, make in MAPS.items():
+        f = make(operator, y, Shrink(), 0.3)
+        start = f.start(operator.average_frame(y))
+        found = anderson(f, start, tol=1e-11, max_iter=300, memory=12)
+        assert found.status == ["converged"] * 2, name
+        misfits[name] = disagreement(operator, f.video(found.x), y)
+    assert misfits["accelerated-gap"] < 1e-9
+    assert misfits["gap"] > 1e-3
+
+
+def test_one_accelerated_step_is_the_published_recursion():
+    # Liao, Li & Carin 2014, written with y1 itself in the measurement's own units.
+    operator, y, denoiser = camera(), camera().A(scene()), Shrink()
+    f = AcceleratedGAPMap(operator, y, denoiser, 0.2)
+    x = operator.average_frame(y)
+    state, y1 = f.start(x), y.clone()
+    gram = operator.gram.clamp(min=1e-30)
+    for _ in range(5):
+        state = f(state)
+        seen = (operator.mask * x).sum(1)
+        y1 = y1 + (y - seen)
+        x = denoiser(x + operator.mask * ((y1 - seen) / gram).unsqueeze(1), 0.2)
+        torch.testing.assert_close(f.video(state), x)
+
+
+@every_map
+def test_closed_pixels_get_no_data(make):
+    operator = camera()
+    y = operator.A(scene())
+    f = make(operator, y, Identity(), 0.0)
+    x = torch.rand(2, 4, 6, 7, dtype=F64, generator=torch.Generator().manual_seed(1))
+    out = f.video(f(f(f.start(x))))
+    assert torch.isfinite(out).all()
+    assert torch.equal(out[..., 2, 3], x[..., 2, 3])
+
+
+@every_map
+@pytest.mark.parametrize("per_sample_mask", [False, True])
+@pytest.mark.parametrize("per_sample_sigma", [False, True])
+def test_select_is_slicing(make, per_sample_mask, per_sample_sigma):
+    operator = camera(batch=3 if per_sample_mask else None)
+    y = operator.A(scene(3))
+    sigma = torch.tensor([0.1, 0.5, 2.0], dtype=F64) if per_sample_sigma else 0.4
+    f = make(operator, y, Shrink(), sigma)
+    state = f(f.start(operator.average_frame(y)))
+    for samples in ([1], [2, 0], [0, 1, 2]):
+        index = torch.tensor(samples)
+        torch.testing.assert_close(f.select(index)(state[index]), f(state)[index])
+
+
+@every_map
+@pytest.mark.parametrize("c", [113.0, 1e-3])
+def test_the_scale_of_the_mask_cancels(make, c):
+    operator = camera()
+    y = operator.A(scene())
+    plain = make(operator, y, Shrink(), 0.3)
+    scaled = make(SensingOperator(c * operator.mask), c * y, Shrink(), 0.3)
+    x = operator.average_frame(y)
+    a, b = plain.start(x), scaled.start(x)
+    for _ in range(4):
+        torch.testing.assert_close(a, b)
+        a, b = plain(a), scaled(b)
+
+
+@every_map
+def test_start_and_video_are_inverse(make):
+    operator = camera()
+    x = scene()
+    f = make(operator, operator.A(x), Identity(), 0.0)
+    assert torch.equal(f.video(f.start(x)), x)

@@ -1,0 +1,171 @@
+"""Settings, warm-up and the way from a measurement to a video."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deqsci_cli.equilibrium.maps import GAPMap
+from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.tv import TotalVariation
+from deqsci_cli.physics.masks import make_mask
+from deqsci_cli.physics.sensing import SensingOperator
+
+
+class Recorder(FrameDenoiser):
+    """Shrinks towards the mean, and remembers the noise levels that it was called with."""
+
+    def __init__(self, spoil_call: int | None = None):
+        super().__init__()
+        self.levels: list[float] = []
+        self.spoil_call = spoil_call
+
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        self.levels.append(round(float(sigma.flatten()[0]), 6))
+        if len(self.levels) == self.spoil_call:
+            return frames * math.nan
+        return 0.9 * frames + 0.05
+
+
+def moving_square(frames: int = 6, size: int = 40) -> Tensor:
+    """A bright square that crosses a shaded ground, a pixel and a half a frame."""
+    y, x = np.mgrid[:size, :size]
+    film = [0.3 + 0.2 * x / size + 0.5 * ((abs(y - 20) < 8) & (abs(x - 12 - 1.5 * t) < 7))
+            for t in range(frames)]  # fmt: skip
+    return torch.from_numpy(np.stack(film)).float()[None]
+
+
+@pytest.fixture(scope="module")
+def camera() -> tuple[SensingOperator, Tensor, Tensor]:
+    truth = moving_square()
+    mask = make_mask("binary", (6, 40, 40), np.random.default_rng(0))
+    operator = SensingOperator(torch.from_numpy(mask))
+    return operator, operator.A(truth), truth
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"map": "gapp"}, {"solver": "newton"}, {"start": "zero"},
+        {"tol": 0.0}, {"tol": -1.0}, {"tol": math.nan}, {"tol": math.inf},
+        {"max_iter": -1}, {"damping": 0.0}, {"damping": 1.5}, {"damping": math.nan},
+        {"memory": 0}, {"sigma": -0.1}, {"sigma": math.nan}, {"sigma": math.inf},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(UsageError):
+        EquilibriumSettings(**wrong)
+
+
+def test_an_unknown_word_is_told_with_the_known_ones():
+    with pytest.raises(UsageError, match=r"anderson.*picard"):
+        EquilibriumSettings(solver="andersen")
+
+
+def test_a_card_is_merged_with_what_was_asked():
+    card = {"map": "gap", "tol": 1e-4, "warmup": [[0.2, 3], [0.1, 4]]}
+    settings = EquilibriumSettings.from_card(card, tol=1e-2, max_iter=None)
+    assert settings.map == "gap" and settings.tol == 1e-2
+    assert settings.max_iter == EquilibriumSettings().max_iter
+    assert settings.warmup == ((0.2, 3), (0.1, 4))
+    assert card["tol"] == 1e-4  # the card itself stays as it was
+
+
+@pytest.mark.parametrize(
+    "card",
+    [{"tolerance": 1e-3}, {"warmup": [0.1]}, {"warmup": [[0.1, 2, 3]]}, {"warmup": 5},
+     {"warmup": [["a", 1]]}, {"tol": "small"}],
+    ids=str,
+)  # fmt: skip
+def test_a_card_that_makes_no_sense_is_refused(card):
+    with pytest.raises(UsageError):
+        EquilibriumSettings.from_card(card)
+
+
+@pytest.mark.parametrize("solver", ["anderson", "picard"])
+def test_the_warm_up_counts_and_has_its_own_levels(camera, solver):
+    operator, y, _ = camera
+    network = Recorder()
+    told: list[int] = []
+    settings = EquilibriumSettings(
+        map="gap", sigma=0.05, warmup=((0.2, 3), (0.1, 2)), solver=solver, tol=1e-30, max_iter=4
+    )
+    found = solve(network, operator, y, settings, on_iteration=lambda n, r: told.append(n))
+    assert found.evaluations == [9] and len(found.residuals[0]) == 9
+    assert told == list(range(1, 10))
+    assert [network.levels[0], network.levels[3], network.levels[-1]] == [0.2, 0.1, 0.05]
+    assert network.levels.count(0.2) * 2 == network.levels.count(0.1) * 3
+
+
+def test_the_trace_is_that_of_the_map_iterated_by_hand(camera):
+    operator, y, _ = camera
+    tv = TotalVariation(weight=0.5)
+    settings = EquilibriumSettings(
+        map="gap", sigma=0.1, warmup=((0.3, 2),), solver="picard", tol=1e-30, max_iter=3
+    )
+    found = solve(tv, operator, y, settings)
+    x, trace = operator.average_frame(y), []
+    for sigma in (0.3, 0.3, 0.1, 0.1, 0.1):
+        fx = GAPMap(operator, y, tv, sigma)(x)
+        trace.append(float((fx - x).norm() / fx.norm()))
+        x = fx
+    np.testing.assert_allclose(found.residuals[0], trace, rtol=1e-5)
+    assert found.status == ["max_iter"]
+    assert found.residual[0] == pytest.approx(min(trace[2:]), rel=1e-5)  # of the final map only
+
+
+def test_a_nan_in_the_warm_up_does_not_reach_the_answer(camera):
+    operator, y, _ = camera
+    settings = EquilibriumSettings(map="gap", warmup=((0.2, 4),), solver="picard", max_iter=60)
+    found = solve(Recorder(spoil_call=2), operator, y, settings)
+    assert torch.isfinite(found.x).all() and found.status == ["converged"]
+
+
+def test_a_nan_at_equilibrium_is_divergence(camera):
+    operator, y, _ = camera
+    settings = EquilibriumSettings(map="accelerated-gap", tol=1e-9, max_iter=20)
+    found = solve(Recorder(spoil_call=5), operator, y, settings)
+    assert found.status == ["diverged"] and torch.isfinite(found.x).all()
+
+
+def test_no_iterations_give_the_start(camera):
+    operator, y, _ = camera
+    for start, expected in (
+        ("average", operator.average_frame(y)),
+        ("adjoint", operator.A_adjoint(y)),
+    ):
+        for name in ("gap", "accelerated-gap"):
+            settings = EquilibriumSettings(map=name, start=start, max_iter=0)
+            found = solve(Recorder(), operator, y, settings)
+            assert torch.equal(found.x, expected) and found.status == ["max_iter"]
+
+
+@pytest.mark.parametrize("name", ["gap", "accelerated-gap"])
+def test_total_variation_recovers_a_moving_scene(camera, name):
+    operator, y, truth = camera
+    settings = EquilibriumSettings(map=name, sigma=0.05, warmup=((0.2, 20),), max_iter=40)
+    found = solve(TotalVariation(), operator, y, settings)
+
+    def psnr(x: Tensor) -> float:
+        return -10 * math.log10(float((x - truth).square().mean()))
+
+    assert psnr(found.x) > psnr(operator.average_frame(y)) + 6
+    assert found.x.shape == truth.shape and not found.x.requires_grad
+
+
+def test_two_measurements_at_once_are_solved_as_one_by_one(camera):
+    operator, y, truth = camera
+    both = torch.cat((y, operator.A(truth.flip(-1) * 0.5)))
+    settings = EquilibriumSettings(map="accelerated-gap", sigma=0.1, max_iter=30, tol=1e-3)
+    together = solve(TotalVariation(), operator, both, settings)
+    for n in range(2):
+        alone = solve(TotalVariation(), operator, both[n : n + 1], settings)
+        assert alone.status == together.status[n : n + 1]
+        torch.testing.assert_close(together.x[n : n + 1], alone.x, atol=2e-3, rtol=0)

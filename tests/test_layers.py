@@ -1,0 +1,147 @@
+"""The import rule of the architecture: downwards only, and nothing but `cli` speaks."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "deqsci_cli"
+ROOT = Path(__file__).resolve().parent.parent / PACKAGE
+
+MIDDLE = ("equilibrium", "networks", "physics", "io", "report", "zoo")
+LEVELS = {"cli": 3, "__main__": 3, "engine": 2, "errors": 0, "config": 0, "__init__": 0}
+LEVELS |= dict.fromkeys(MIDDLE, 1)
+# Within the middle layer most may use each other; these may not.
+FORBIDDEN = {
+    "io": {"torch", "equilibrium", "networks", "physics", "report", "zoo"},
+    "physics": {"equilibrium", "networks", "report", "zoo"},
+    "networks": {"equilibrium", "physics", "io", "report", "zoo"},
+    "equilibrium.solvers": {"networks", "physics", "io", "report", "zoo"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """`equilibrium.solvers` of its file; a package's own `__init__` counts as the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything that is imported, within functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def own_parts(name: str) -> tuple[str, str]:
+    """First part of a name within the package (`""` for a foreign one) and the foreign root."""
+    root, _, rest = name.partition(".")
+    if root != PACKAGE:
+        return "", root
+    part = rest.partition(".")[0]
+    known = (ROOT / part).is_dir() or (ROOT / f"{part}.py").is_file()
+    return (part if part and known else "__init__"), ""
+
+
+def violations(name: str, tree: ast.AST) -> list[str]:
+    """What a module of this name may not import but does."""
+    top = name.partition(".")[0]
+    found = []
+    for line, target in imported(tree):
+        own, foreign = own_parts(target)
+        for prefix, forbidden in FORBIDDEN.items():
+            within = name == prefix or name.startswith(f"{prefix}.")
+            if within and (own or foreign) in forbidden:
+                found.append(f"line {line}: {prefix} imports {target}")
+        if own and own != top and LEVELS[own] > LEVELS[top]:
+            found.append(f"line {line}: {top} imports upwards, {target}")
+        if foreign in ("typer", "rich", "click") and top not in ("cli", "__main__"):
+            found.append(f"line {line}: only cli knows {foreign}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_downwards(path):
+    name = module_name(path)
+    assert name.partition(".")[0] in LEVELS, f"{name} has no place in the layers"
+    assert not violations(name, ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_the_command_line_prints_or_exits(path):
+    if module_name(path).partition(".")[0] in ("cli", "__main__"):
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "exit", "quit"), f"line {node.lineno}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            assert name not in ("sys.exit", "sys.stdout", "sys.stderr"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("io.mat", "import torch"),
+        ("io.mat", "def f():\n    from torch.nn import functional"),
+        ("io.mat", "from deqsci_cli import zoo"),
+        ("physics.sensing", "from deqsci_cli.networks.cnn import CNN"),
+        ("equilibrium.solvers", "import deqsci_cli.physics.sensing"),
+        ("errors", "from deqsci_cli.io import load_capture"),
+        ("report.metrics", "from deqsci_cli.engine.train import train"),
+        ("engine.train", "from deqsci_cli.cli import app"),
+        ("engine.train", "import typer"),
+        ("zoo", "from rich.table import Table"),
+    ],
+)
+def test_the_rule_finds_what_it_should(name, source):
+    assert len(violations(name, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("cli.train", "import typer\nfrom deqsci_cli.engine import train\nimport deqsci_cli.io"),
+        ("engine.train", "import torch\nfrom deqsci_cli import zoo, __version__"),
+        ("equilibrium.maps", "from deqsci_cli.physics.sensing import SensingOperator"),
+        ("io.provenance", "from deqsci_cli import __version__"),
+    ],
+)
+def test_the_rule_lets_pass_what_it_should(name, source):
+    assert violations(name, ast.parse(source)) == []
+
+
+def run(code: str) -> list[str]:
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+SEEN = "print('seen', *sorted(m for m in ('torch', 'scipy', 'imageio') if m in sys.modules))"
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; sys.argv = ['deqsci', '--help']\n"
+        "from deqsci_cli.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n" + SEEN
+    )
+    lines = run(code)
+    assert any("reconstruct" in line for line in lines)  # it did show the help
+    assert "torch" not in lines[-1].split()
+
+
+def test_file_formats_do_not_import_torch():
+    assert "torch" not in run(f"import sys, deqsci_cli.io\n{SEEN}")[-1].split()

@@ -1,0 +1,177 @@
+"""Model folders: what is saved is loaded, and what does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from deqsci_cli import zoo
+from deqsci_cli.errors import ModelError, OutputExistsError
+from deqsci_cli.networks.registry import build
+
+OPTIONS = {"channels": 4, "depth": 3}
+CARD = zoo.Card(
+    name="small",
+    summary="für Tests, 5 µm",
+    architecture="cnn",
+    options=OPTIONS,
+    equilibrium={"map": "gap", "sigma": 0.05, "warmup": [[0.2, 3]]},
+    training={"steps": 7},
+    figures={"psnr": 30.25},
+    licence="MIT",
+)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    torch.manual_seed(0)
+    zoo.save_model(tmp_path / "small", build("cnn", OPTIONS), CARD, overwrite=False)
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def released(folder, monkeypatch) -> Path:
+    """A models folder that holds `small` and `pnp-ffdnet`."""
+    torch.manual_seed(1)
+    card = replace(CARD, name="pnp-ffdnet", architecture="ffdnet")
+    zoo.save_model(folder.parent / "pnp-ffdnet", build("ffdnet", OPTIONS), card, overwrite=False)
+    monkeypatch.setattr(zoo, "models_folder", lambda: folder.parent)
+    return folder.parent
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [("cnn", OPTIONS), ("rsn-cnn", OPTIONS), ("ffdnet", OPTIONS), ("tv", {"iterations": 3})],
+)
+def test_round_trip(tmp_path, architecture, options):
+    torch.manual_seed(2)
+    network = build(architecture, options)
+    card = replace(CARD, architecture=architecture, options=options)
+    zoo.save_model(tmp_path / "m", network, card, overwrite=False)
+    model = zoo.load(str(tmp_path / "m"))
+    assert model.card == card and model.path == tmp_path / "m"
+    assert not model.network.training
+    assert not any(p.requires_grad for p in model.network.parameters())
+    for key, value in network.state_dict().items():
+        assert torch.equal(model.network.state_dict()[key], value)
+    x = torch.rand(1, 2, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(model.network(x, 0.1), network.eval()(x, 0.1))
+
+
+def test_nothing_is_overwritten_unasked(folder):
+    before = (folder / zoo.WEIGHTS).read_bytes()
+    other = build("cnn", OPTIONS)
+    with pytest.raises(OutputExistsError):
+        zoo.save_model(folder, other, CARD, overwrite=False)
+    assert (folder / zoo.WEIGHTS).read_bytes() == before
+    zoo.save_model(folder, other, CARD, overwrite=True)
+    assert (folder / zoo.WEIGHTS).read_bytes() != before
+
+
+def spoil(folder: Path, change) -> None:
+    state = safetensors.torch.load_file(folder / zoo.WEIGHTS)
+    change(state)
+    safetensors.torch.save_file(state, folder / zoo.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.pop("layers.1.weight"), "layers.1.weight"),
+        (lambda s: s.update({"layers.9.weight": torch.zeros(3)}), "layers.9.weight"),
+        (lambda s: s.update({"layers.1.weight": torch.zeros(4, 4, 5, 5)}), "layers.1.weight"),
+        (lambda s: s.clear() or s.update({"a": torch.zeros(1)}), "layers.0.weight"),
+    ],
+    ids=["missing", "extra", "shape", "foreign"],
+)
+def test_weights_that_do_not_fit(folder, change, reason):
+    spoil(folder, change)
+    with pytest.raises(ModelError, match="do not fit") as caught:
+        zoo.load(str(folder))
+    assert caught.value.path == folder / zoo.WEIGHTS and reason in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 30, -5])
+def test_weights_that_are_cut_off(folder, keep):
+    data = (folder / zoo.WEIGHTS).read_bytes()
+    (folder / zoo.WEIGHTS).write_bytes(data[:keep])
+    with pytest.raises(ModelError) as caught:
+        zoo.load(str(folder))
+    assert caught.value.path == folder / zoo.WEIGHTS
+
+
+def test_a_pickle_in_place_of_the_weights(folder):
+    torch.save(build("cnn", OPTIONS).state_dict(), folder / zoo.WEIGHTS)
+    with pytest.raises(ModelError, match="cannot be read"):
+        zoo.load(str(folder))
+
+
+def test_no_weights(folder):
+    (folder / zoo.WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="no weights"):
+        zoo.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"name": ...}, "name"),
+        ({"architecture": ...}, "architecture"),
+        ({"architecture": "resnet-9000"}, "resnet-9000"),
+        ({"options": {"width": 3}}, "width"),
+        ({"options": {"channels": "many"}}, ""),
+        ({"options": {"channels": -3}}, ""),
+        ({"options": [1]}, ""),
+        ({"architecture": 7}, ""),
+    ],
+    ids=str,
+)
+def test_cards_that_make_no_sense(folder, change, reason):
+    card = json.loads((folder / zoo.CARD).read_text()) | change
+    card = {k: v for k, v in card.items() if v is not ...}
+    (folder / zoo.CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError) as caught:
+        zoo.load(str(folder))
+    assert caught.value.path == folder / zoo.CARD and reason in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"a": NaN', b"\xff\xfe\x00"])
+def test_cards_that_are_no_json_object(folder, text):
+    (folder / zoo.CARD).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ModelError) as caught:
+        zoo.read_card(folder)
+    assert caught.value.path == folder / zoo.CARD
+
+
+def test_released_models_and_aliases(released):
+    assert zoo.released() == ["pnp-ffdnet", "small"]
+    assert zoo.find("pnp") == zoo.find("pnp-ffdnet") == released / "pnp-ffdnet"
+    assert [card.name for card in zoo.cards()] == ["pnp-ffdnet", "small"]
+    assert zoo.load("pnp").card.architecture == "ffdnet"
+
+
+def test_an_unknown_model_is_told_with_the_nearest(released):
+    with pytest.raises(ModelError, match="did you mean pnp-ffdnet"):
+        zoo.find("pnp-fdnet")
+    with pytest.raises(ModelError, match=r"one of .*small"):
+        zoo.find("qqqqqq")
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(ModelError, match="no model lies here") as caught:
+        zoo.find(f"{tmp_path}/nothing")
+    assert caught.value.path == tmp_path / "nothing"
+
+
+def test_the_hash_is_that_of_the_weights(folder):
+    import hashlib
+
+    data = (folder / zoo.WEIGHTS).read_bytes()
+    assert zoo.load(str(folder)).sha256 == hashlib.sha256(data).hexdigest()
