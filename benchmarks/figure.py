@@ -1,6 +1,6 @@
 """Draws docs/wheel.png: a measurement, and frames recovered from it.
 
-    python benchmarks/figure.py
+python benchmarks/figure.py
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from deqsci_cli import __version__
 from deqsci_cli.io import atomic_write, write_capture, write_preview
@@ -24,6 +24,7 @@ from deqsci_cli.physics.sensing import SensingOperator
 
 SEED = 2201
 SAMPLES = 4  # an axis of a pixel
+LENS = 0.7  # standard deviation of its blur, pixels
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -40,9 +41,10 @@ class Canvas:
         self.grey = np.where(where, value, self.grey)
 
     def frame(self) -> np.ndarray:
-        """The mean over each pixel's samples, in [0, 1]."""
+        """What a lens lets through and each pixel gathers, in [0, 1]."""
         h, w = self.shape
-        pixels = self.grey.reshape(h, SAMPLES, w, SAMPLES).mean(axis=(1, 3))
+        seen = gaussian_filter(self.grey, LENS * SAMPLES, mode="nearest")
+        pixels = seen.reshape(h, SAMPLES, w, SAMPLES).mean(axis=(1, 3))
         return np.clip(pixels, 0, 1)
 
 
@@ -77,7 +79,7 @@ def box(
 
 
 def wheel(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """A five-bladed chopper wheel, a K on one blade, 4.5 degrees a frame, before a brick wall."""
+    """A five-bladed chopper wheel, a K on one blade, 3 degrees a frame, before a brick wall."""
     wall, metal = fractal(rng, coarsest=10), fractal(rng, coarsest=6, octaves=3)
     film = []
     for t in range(frames):
@@ -86,9 +88,9 @@ def wheel(frames: int, rng: np.random.Generator) -> np.ndarray:
         shade = 0.06 * np.sin(7.3 * row + 3.1 * np.floor((c.x + 12 * (row % 2)) / 24))
         joint = (c.y % 14 < 1.6) | ((c.x + 12 * (row % 2)) % 24 < 1.6)
         c.grey = 0.36 + shade + 0.06 * wall(c.y, c.x)
-        c.paint(joint, 0.56 + 0.03 * wall(c.y, c.x))
+        c.paint(joint, 0.48 + 0.03 * wall(c.y, c.x))
         # The wheel's own frame: y and x turned back by its angle.
-        angle = np.deg2rad(4.5 * t - 20)
+        angle = np.deg2rad(3 * t - 20)
         y0, x0 = c.y - 64, c.x - 64
         y = y0 * np.cos(angle) - x0 * np.sin(angle)
         x = y0 * np.sin(angle) + x0 * np.cos(angle)
@@ -120,7 +122,7 @@ def street(frames: int, rng: np.random.Generator) -> np.ndarray:
     film = []
     for t in range(frames):
         c = Canvas((112, 160))
-        pan = 0.7 * t
+        pan = 0.4 * t
         y, x = c.y, c.x + pan
         c.grey = 0.58 + 0.05 * plaster(y, x)
         c.paint((y < 8) & (x % 6 < 3), 0.4)
@@ -132,8 +134,8 @@ def street(frames: int, rng: np.random.Generator) -> np.ndarray:
         c.paint(y > 78, 0.5 + 0.04 * asphalt(y, x))
         c.paint(y > 84, 0.27 + 0.05 * asphalt(y, x))
         c.paint((y > 103) & (y < 105.5) & (x % 30 < 16), 0.9)
-        _cyclist(c, y, x - (128 - 2.4 * t), t)
-        _car(c, y, x - (16 + 4.2 * t), t, paint)
+        _cyclist(c, y, x - (112 - 1.4 * t), t)
+        _car(c, y, x - (16 + 2.4 * t), t, paint)
         # A lamp post close by: it moves faster than the house.
         near = c.x + 1.6 * pan
         c.paint((np.abs(near - 92) < 2.2 - 0.006 * (112 - y)) & (y > 12), 0.12 + 0.02 * paint(y, x))
@@ -154,13 +156,13 @@ def _car(c: Canvas, y: np.ndarray, u: np.ndarray, t: int, paint: Texture) -> Non
     c.paint(box(y, u, 77, 0, 4, 2.5), 0.15)
     c.paint(box(y, u, 78, 48, 4, 4), 1.0)
     for axle in (11, 41):
-        _wheel_of(c, y - 92, u - axle, 6.5, 4.2 * t / 6.5, spokes=5)
+        _wheel_of(c, y - 92, u - axle, 6.5, 2.4 * t / 6.5, spokes=5)
 
 
 def _cyclist(c: Canvas, y: np.ndarray, u: np.ndarray, t: int) -> None:
     for axle in (-9, 9):
         radius = np.hypot(y - 82, u - axle)
-        turned = np.arctan2(y - 82, u - axle) + 2.4 * t / 7
+        turned = np.arctan2(y - 82, u - axle) + 1.4 * t / 7
         c.paint((radius < 7) & (radius > 5.6), 0.06)
         c.paint((radius < 6) & (np.abs(np.sin(4 * turned)) * radius < 1), 0.3)
     swing = 2.5 * np.sin(0.7 * t)

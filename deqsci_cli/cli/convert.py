@@ -36,6 +36,7 @@ def convert(
     deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
     """
     from deqsci_cli.engine import convert as engine  # torch is slow to import
+    from deqsci_cli.engine.reading import Reading
 
     if architecture is not None:
         if out is None or target is not None:
@@ -56,12 +57,7 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            mask=mask,
-            measurement_key=measurement_key,
-            mask_key=mask_key,
-            truth_key=truth_key,
-            axes=axes,
-            scale=scale,
+            reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale),
             overwrite=overwrite,
         )
     )

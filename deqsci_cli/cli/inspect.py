@@ -26,21 +26,14 @@ def inspect(
 
     import numpy as np
 
-    from deqsci_cli.io import describe, load_capture
+    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.io import describe
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = load_capture(
-            file,
-            mask=mask,
-            measurement_key=measurement_key,
-            mask_key=mask_key,
-            truth_key=truth_key,
-            axes=axes,
-            scale=scale,
-        )
+        capture = Reading(mask, measurement_key, mask_key, truth_key, axes, scale).load(file)
     except (InputError, UsageError) as error:
         facts["capture"] = None
         reason = str(error)

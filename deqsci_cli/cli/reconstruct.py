@@ -23,8 +23,8 @@ def reconstruct(
     model: Annotated[str, typer.Option(help="A released model, or a model's folder.")] = "pnp",
     mask: options.Mask = None,
     measurements: Annotated[
-        str | None, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
-    ] = None,
+        str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
+    ] = ":",
     tol: Annotated[
         float | None, typer.Option(help="Relative residual at which the equilibrium is met.")
     ] = None,
@@ -60,18 +60,14 @@ def reconstruct(
     """
     from deqsci_cli.engine import reconstruct as engine  # torch is slow to import
     from deqsci_cli.engine.device import keep_freed_memory
+    from deqsci_cli.engine.reading import Reading
 
     keep_freed_memory()
     config = engine.ReconstructConfig(
         inputs=options.expand(inputs),
         out=out,
         model=model,
-        mask=mask,
-        measurement_key=measurement_key,
-        mask_key=mask_key,
-        truth_key=truth_key,
-        axes=axes,
-        scale=scale,
+        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale),
         measurements=measurements,
         equilibrium={"tol": tol, "max_iter": max_iter, "solver": solver},
         device=device,

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.importing import import_checkpoint
+from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io import Capture, check_absent, collect, load_capture, write_capture
+from deqsci_cli.io import Capture, check_absent, collect, write_capture
 from deqsci_cli.networks.registry import parameter_count
 
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """A capture to be written in another format; fields as `io.load_capture` has them."""
+    """A capture to be written in another format: where from, where to, how to be understood."""
 
     source: Path
     out: Path
-    mask: Path | None = None
-    measurement_key: str | None = None
-    mask_key: str | None = None
-    truth_key: str | None = None
-    axes: str | None = None
-    scale: float | None = None
+    reading: Reading = field(default_factory=Reading)
     overwrite: bool = False
 
 
@@ -32,15 +28,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
     if config.out.resolve() == config.source.resolve():
         raise UsageError("a file cannot be converted onto itself", path=config.out)
     check_absent([config.out], overwrite=config.overwrite)
-    capture = load_capture(
-        config.source,
-        mask=config.mask,
-        measurement_key=config.measurement_key,
-        mask_key=config.mask_key,
-        truth_key=config.truth_key,
-        axes=config.axes,
-        scale=config.scale,
-    )
+    capture = config.reading.load(config.source)
     write_capture(
         config.out,
         measurements=capture.measurements,

@@ -14,7 +14,8 @@ import torch
 from deqsci_cli import zoo
 from deqsci_cli.engine.device import DTYPES, choose_device, describe_device, memory_errors, prepare
 from deqsci_cli.engine.events import Iterated, Note, OnEvent, ignore
-from deqsci_cli.engine.selection import parse_selection
+from deqsci_cli.engine.reading import Reading
+from deqsci_cli.engine.selection import choose, parse_selection
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import Solution
 from deqsci_cli.errors import DeqsciError, UsageError
@@ -22,7 +23,6 @@ from deqsci_cli.io import (
     Capture,
     check_absent,
     collect,
-    load_capture,
     write_film,
     write_preview,
 )
@@ -43,8 +43,8 @@ class ReconstructConfig:
         inputs: capture files.
         out: folder of films and report.
         model: a released model, an alias, or a model's folder.
-        mask, measurement_key, mask_key, truth_key, axes, scale: as `io.load_capture`.
-        measurements: which of each file, as `parse_selection` reads it; None for all.
+        reading: how the inputs are to be understood.
+        measurements: which of each file, as `selection.parse_selection` reads it.
         equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `float64`, or `bfloat16` (the network alone runs in it).
@@ -57,13 +57,8 @@ class ReconstructConfig:
     inputs: tuple[Path, ...]
     out: Path
     model: str = "pnp"
-    mask: Path | None = None
-    measurement_key: str | None = None
-    mask_key: str | None = None
-    truth_key: str | None = None
-    axes: str | None = None
-    scale: float | None = None
-    measurements: str | None = None
+    reading: Reading = field(default_factory=Reading)
+    measurements: str = ":"
     equilibrium: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"
     dtype: str = "float32"
@@ -153,19 +148,6 @@ def reconstruct_array(
         )
 
 
-def load(config: ReconstructConfig, path: Path) -> Capture:
-    """One of the run's captures."""
-    return load_capture(
-        path,
-        mask=config.mask,
-        measurement_key=config.measurement_key,
-        mask_key=config.mask_key,
-        truth_key=config.truth_key,
-        axes=config.axes,
-        scale=config.scale,
-    )
-
-
 def plan(config: ReconstructConfig) -> Plan:
     """Load the model, look into every input, name every output; nothing is computed.
 
@@ -177,12 +159,13 @@ def plan(config: ReconstructConfig) -> Plan:
     model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
     names = _names(config.inputs)
+    selection = parse_selection(config.measurements)
     jobs: list[Job] = []
     failures: list[Failure] = []
     for path, name in zip(config.inputs, names, strict=True):
         try:
-            count = load(config, path).count
-            chosen = parse_selection(config.measurements, count)
+            count = config.reading.load(path).count
+            chosen = choose(selection, count)
         except DeqsciError as error:
             failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
             continue
@@ -227,7 +210,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
     capture: Capture | None = None
     for number, job in enumerate(planned.jobs):
         if capture is None or capture.path != job.input:
-            capture = load(config, job.input)
+            capture = config.reading.load(job.input)
             on_event(Note(f"{job.input.name}: scale {capture.scale_rule}"))
         record = _run_job(job, capture, planned, config, provenance, number, on_event)
         report.measurements.append(record)
@@ -307,7 +290,7 @@ def judge(video: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
 
 
 def _sources(config: ReconstructConfig, jobs: Sequence[Job]) -> list[Path]:
-    mask = () if config.mask is None else (config.mask,)
+    mask = () if config.reading.mask is None else (config.reading.mask,)
     return list(dict.fromkeys([*(job.input for job in jobs), *mask]))
 
 

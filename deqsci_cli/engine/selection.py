@@ -4,37 +4,45 @@ from __future__ import annotations
 
 from deqsci_cli.errors import UsageError
 
+Selection = tuple[int | slice, ...]
 
-def parse_selection(text: str | None, count: int) -> list[int]:
-    """Indices chosen by a text of comma-separated indices and Python slices.
 
-    Args:
-        text: as on the command line; None for all.
-        count: how many measurements there are; negative indices count from their end.
+def parse_selection(text: str) -> Selection:
+    """Comma-separated indices and Python slices.
 
     Raises:
-        UsageError: the text is none of this, or chooses nothing that is there.
+        UsageError: the text is none of this.
     """
-    if text is None:
-        return list(range(count))
-    chosen: list[int] = []
-    for part in text.split(","):
-        try:
-            numbers = [int(p) if p.strip() else None for p in part.split(":")]
-            if len(numbers) > 3 or (len(numbers) == 1 and numbers[0] is None):
-                raise ValueError
-            if len(numbers) > 1:
-                chosen += range(count)[slice(*numbers)]
+    parts: list[int | slice] = []
+    try:
+        for part in text.split(","):
+            if ":" in part:
+                piece = slice(*(int(p) if p.strip() else None for p in part.split(":")))
+                range(1)[piece]  # a step of 0 is told here
+                parts.append(piece)
             else:
-                chosen.append(range(count)[numbers[0]])  # type: ignore[index]
-        except IndexError as error:
-            raise UsageError(
-                f"there is no measurement {part.strip()}", hint=f"the file holds {count}, from 0"
-            ) from error
-        except ValueError as error:
-            raise UsageError(
-                f"'{text}' does not choose measurements", hint="for example 0, or 0:3, or 1,4:"
-            ) from error
+                parts.append(int(part))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"'{text}' does not choose measurements", hint="for example 0, or 0:3, or 1,4:"
+        ) from error
+    return tuple(parts)
+
+
+def choose(selection: Selection, count: int) -> list[int]:
+    """The indices chosen out of `count`, each once, in the order of the selection.
+
+    Raises:
+        UsageError: an index is not there, or nothing is chosen.
+    """
+    chosen: list[int] = []
+    for part in selection:
+        if isinstance(part, slice):
+            chosen += range(count)[part]
+        elif -count <= part < count:
+            chosen.append(part % count)
+        else:
+            raise UsageError(f"there is no measurement {part}", hint=f"{count} are there, from 0")
     if not chosen:
-        raise UsageError(f"'{text}' chooses none of {count} measurements")
+        raise UsageError(f"the selection chooses none of {count} measurements")
     return list(dict.fromkeys(chosen))

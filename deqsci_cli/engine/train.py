@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.device import choose_device, describe_device
+from deqsci_cli.engine.device import choose_device, describe_device, memory_errors
 from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
+from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserValidation, denoising_loss
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import check_absent
 from deqsci_cli.networks.registry import build
 
@@ -110,8 +111,10 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
         raise UsageError(f"architecture {config.architecture} has nothing to train")
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     facts: dict[str, Any] = {"step": 0, "validated": 0, "loss": None, "best": {}, "seconds": 0.0}
+    facts["recipe"] = _recipe(config)
     if config.resume:
         facts |= load_state(config.out, network, optimizer)
+        _check_recipe(config, facts["recipe"])
         on_event(Note(f"resumed at step {facts['step']}"))
     elif (config.out / LOG).exists():
         (config.out / LOG).unlink()
@@ -126,7 +129,7 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
         facts["seconds"] = time.monotonic() - began
         save_state(config.out, network, optimizer, facts)
 
-    try:
+    with memory_errors(device), deferred_interrupt() as interrupted:
         while True:
             step = facts["step"]
             due = step % config.validate_every == 0 or step == config.steps
@@ -145,17 +148,43 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
             clean, rng = sample(step)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss = denoising_loss(network, clean, rng, config.sigma_range)
+            if not torch.isfinite(loss):
+                raise DeqsciError(
+                    f"the loss is no longer finite after {step} steps",
+                    path=config.out,
+                    hint="the last validated state is kept; begin anew at a lower learning rate",
+                )
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             facts |= {"step": step + 1, "loss": loss.item()}
-            on_event(Stepped(step + 1, config.steps, facts["loss"]))
-    except KeyboardInterrupt:
-        keep()
-        raise
+            try:
+                on_event(Stepped(step + 1, config.steps, facts["loss"]))
+                interrupted()
+            except KeyboardInterrupt:
+                keep()
+                raise
     return TrainResult(config.out, facts["step"], facts["best"])
+
+
+def _recipe(config: TrainConfig) -> dict[str, Any]:
+    """What must not change within a run, as JSON has it."""
+    names = ("architecture", "options", "batch", "patch", "learning_rate", "sigma_range", "seed")
+    return dict(json.loads(json.dumps({name: getattr(config, name) for name in names})))
+
+
+def _check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
+    """A resumed run goes on as it began; only its length may change."""
+    asked = _recipe(config)
+    if changed := [name for name in asked if asked[name] != saved.get(name)]:
+        was = ", ".join(f"{name} {saved.get(name)}" for name in changed)
+        raise UsageError(
+            f"the run was begun with {was}",
+            path=config.out,
+            hint="resume it with the same, or begin anew elsewhere",
+        )
 
 
 def _release(config: TrainConfig, network: Any, facts: dict[str, Any], seconds: float) -> None:

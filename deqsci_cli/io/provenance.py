@@ -59,18 +59,19 @@ def to_json(record: Mapping[str, Any]) -> str:
 
     Infinities and NaN become null: strict JSON has none, and other languages' parsers refuse them.
     """
-    return json.dumps(_plain(record), ensure_ascii=True, allow_nan=False, separators=(", ", ": "))
+    return json.dumps(plain(record), ensure_ascii=True, allow_nan=False, separators=(", ", ": "))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: paths and the like become text, what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.errors import InputError
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.provenance import plain
 
 SCHEMA = "deqsci-report/1"
 
@@ -56,7 +55,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not finite becomes null."""
-        return dict(_plain(asdict(self)))
+        return dict(plain(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -82,38 +81,11 @@ class Report:
         """Write the report, whole; a run calls this again as it goes on."""
         content = {
             "schema": SCHEMA,
-            "config": _plain(self.config),
-            "provenance": _plain(self.provenance),
+            "config": plain(self.config),
+            "provenance": plain(self.provenance),
             "measurements": [record.to_json() for record in self.measurements],
             "failures": [asdict(failure) for failure in self.failures],
         }
         with atomic_write(path, overwrite=True) as temporary:
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a report back.
-
-    Raises:
-        InputError: it cannot be read, or has a schema that this version does not know.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"the report cannot be read: {error}", path=path) from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise InputError(f"this is no report of schema {SCHEMA}", path=path)
-    return content
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    return value

@@ -49,6 +49,7 @@ def test_1_diverged(deqsci, capture, exploding_model):
         ("--format", "avi"),
         ("--preview", "jpg"),
         ("--measurements", "a"),
+        ("--measurements", "::0"),
         ("--dtype", "int8"),
     ],
 )

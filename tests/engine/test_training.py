@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pytest
 import torch
 
 from deqsci_cli import zoo
+from deqsci_cli.engine import train as engine
 from deqsci_cli.engine.events import Note, Stepped, Validated
+from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.train import LOG, TrainConfig, learning_rate, train
 from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserValidation
-from deqsci_cli.errors import InputError, ModelError, OutputExistsError, UsageError
+from deqsci_cli.errors import DeqsciError, InputError, ModelError, OutputExistsError, UsageError
 from deqsci_cli.networks.tv import TotalVariation
 
 
@@ -188,18 +191,29 @@ def test_patches_are_pieces_of_the_clips_and_depend_on_the_step_alone(data):
     assert torch.equal(first, again) and rng.random() == rng_again.random()
     assert not torch.equal(first, sample(4)[0])
     assert first.shape == (12, 1, 8, 8) and first.dtype == torch.float32
-    windows = np.concatenate([
-        np.lib.stride_tricks.sliding_window_view(frame, (8, 8)).reshape(-1, 64)
-        for c in clips for frame in c
-    ])  # fmt: skip
-    known = {w.tobytes() for w in windows}
-    turned = set()
-    for patch in np.rint(first[:, 0].numpy() * 255).astype(np.uint8):
-        ways = [np.rot90(p, k) for p in (patch, patch[:, ::-1]) for k in range(4)]
-        hits = [n for n, way in enumerate(ways) if np.ascontiguousarray(way).tobytes() in known]
-        assert hits
-        turned.add(hits[0])
-    assert len(turned) > 2
+
+    def sums(frame, side):
+        """All windows of a frame, as sums of what becomes one pixel: whole numbers, so exact."""
+        view = np.lib.stride_tricks.sliding_window_view(frame.astype(int), (side, side))
+        return view.reshape(-1, 8, side // 8, 8, side // 8).sum((2, 4)).reshape(-1, 64)
+
+    known = {
+        side: {w.tobytes() for c in clips for frame in c for w in sums(frame, side)}
+        for side in (8, 16)
+    }
+    turned, sides = set(), set()
+    for patch in first[:, 0].numpy().astype(float) * 255:
+        found = False
+        for side in (8, 16):
+            counts = np.rint(patch * (side // 8) ** 2).astype(int)
+            ways = [np.rot90(p, k) for p in (counts, counts[:, ::-1]) for k in range(4)]
+            for n, way in enumerate(ways):
+                if np.ascontiguousarray(way).tobytes() in known[side]:
+                    found = True
+                    turned.add(n)
+                    sides.add(side)
+        assert found
+    assert len(turned) > 2 and sides == {8, 16}
 
 
 def test_data_that_is_not_there_or_too_small(data, tmp_path):
@@ -234,3 +248,43 @@ def test_the_learning_rate_rises_and_falls(data, tmp_path):
     assert max(rates) == pytest.approx(0.01) and top in (19, 20)
     assert rates[0] == pytest.approx(0.01 / 20) and rates[-1] < 1e-4
     assert all(np.diff(rates[:19]) > 0) and all(np.diff(rates[20:]) < 0)
+
+
+def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
+    train(config(data, tmp_path / "m", steps=3))
+    with pytest.raises(UsageError, match="batch 4"):
+        train(config(data, tmp_path / "m", steps=5, batch=2, resume=True))
+    assert train(config(data, tmp_path / "m", steps=5, resume=True)).steps == 5
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_run_at_its_last_good_state(
+    data, tmp_path, monkeypatch
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(config(data, whole))
+    honest, calls = engine.denoising_loss, []
+
+    def poisoned(*arguments):
+        calls.append(1)
+        return honest(*arguments) * (float("nan") if len(calls) == 8 else 1.0)
+
+    monkeypatch.setattr(engine, "denoising_loss", poisoned)
+    with pytest.raises(DeqsciError, match="after 7 steps"):
+        train(config(data, broken))
+    train(config(data, broken, resume=True))  # from step 5, where it was last validated
+    model = (whole / "model.safetensors").read_bytes()
+    assert (broken / "model.safetensors").read_bytes() == model
+
+
+def test_an_interrupt_waits_until_nothing_is_half_done():
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt() as interrupted:
+        signal.raise_signal(signal.SIGINT)
+        done = "the step was finished"
+        interrupted()
+    assert done
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # somebody means it
+    with deferred_interrupt() as interrupted:
+        interrupted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

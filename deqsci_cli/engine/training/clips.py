@@ -39,6 +39,9 @@ def load_clips(folders: Sequence[Path]) -> list[np.ndarray]:
 class PatchSampler:
     """Random square patches of single frames, flipped and turned at random.
 
+    Every other patch, where the clip is large enough, is taken at half resolution: that makes
+    detail finer and lessens what a video codec has left of its own.
+
     Every step has a random stream of its own, drawn from (seed, step), so that a resumed run
     sees what an uninterrupted one would have seen.
 
@@ -68,9 +71,13 @@ class PatchSampler:
         out = np.empty((self.batch, 1, self.patch, self.patch), np.float32)
         for i, clip in enumerate(rng.choice(len(self.clips), self.batch, p=self._weights)):
             frames, h, w = self.clips[clip].shape
+            half = rng.random() < 0.5 and min(h, w) >= 2 * self.patch
+            side = 2 * self.patch if half else self.patch
             t = rng.integers(frames)
-            y, x = rng.integers(h - self.patch + 1), rng.integers(w - self.patch + 1)
-            piece = self.clips[clip][t, y : y + self.patch, x : x + self.patch]
+            y, x = rng.integers(h - side + 1), rng.integers(w - side + 1)
+            piece = self.clips[clip][t, y : y + side, x : x + side].astype(np.float32)
+            if half:
+                piece = piece.reshape(self.patch, 2, self.patch, 2).mean((1, 3))
             piece = np.rot90(piece, int(rng.integers(4)))
             out[i, 0] = piece[:, ::-1] if rng.random() < 0.5 else piece
         return torch.from_numpy(out / 255), rng

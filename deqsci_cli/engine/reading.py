@@ -1,0 +1,31 @@
+"""How a capture's file is to be understood, where it does not say so itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deqsci_cli.io import Capture, load_capture
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `io.load_capture` is told beside the path; None leaves it to the file.
+
+    Attributes:
+        mask: file with the mask.
+        measurement_key, mask_key, truth_key: names of the arrays.
+        axes: order of the axes, as `HWT`.
+        scale: stored value of white.
+    """
+
+    mask: Path | None = None
+    measurement_key: str | None = None
+    mask_key: str | None = None
+    truth_key: str | None = None
+    axes: str | None = None
+    scale: float | None = None
+
+    def load(self, path: Path) -> Capture:
+        """Read a capture so."""
+        return load_capture(path, **asdict(self))
