@@ -169,3 +169,15 @@ def test_two_measurements_at_once_are_solved_as_one_by_one(camera):
         alone = solve(TotalVariation(), operator, both[n : n + 1], settings)
         assert alone.status == together.status[n : n + 1]
         torch.testing.assert_close(together.x[n : n + 1], alone.x, atol=2e-3, rtol=0)
+
+
+def test_the_cheap_start_is_the_nearest_to_the_truth(camera):
+    operator, measurement, truth = camera
+
+    def error(start: str) -> float:
+        settings = EquilibriumSettings(start=start, max_iter=0)
+        found = solve(Recorder(), operator, measurement, settings)
+        assert found.evaluations == [0]
+        return float((found.x - truth).square().mean())
+
+    assert error("gap-tv") < 0.5 * error("average") < 0.5 * error("adjoint")
