@@ -90,7 +90,9 @@ def reconstruct(
         for record in report.measurements:
             console.json_line(record.to_json())
     elif report.measurements:
-        _show_report(report, config)
+        _show_report(report)
+        if not quiet:
+            console.note(f"films and {engine.REPORT} are in {config.out}")
     console.show_failures(report.failures)
     codes = [f.exit_code for f in report.failures]
     codes += [1 for r in report.measurements if r.status == "diverged"]
@@ -119,9 +121,7 @@ def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
         return run(config, listen)
 
 
-def _show_report(report: Report, config: ReconstructConfig) -> None:
-    from deqsci_cli.engine.reconstruct import REPORT
-
+def _show_report(report: Report) -> None:
     columns = ("film", "status", "evaluations", "residual", "seconds", "PSNR dB", "SSIM")
     shown = console.table("", *columns)
     for r in report.measurements:
@@ -135,7 +135,6 @@ def _show_report(report: Report, config: ReconstructConfig) -> None:
             console.number(r.ssim, ".4f"),
         )
     console.out.print(shown)
-    console.note(f"films and {REPORT} are in {config.out}")
 
 
 def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
