@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -178,6 +177,6 @@ def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def cards(names: Iterable[str] | None = None) -> list[Card]:
-    """The cards of the released models, or of those named."""
-    return [read_card(find(name)) for name in (names or released())]
+def cards() -> list[Card]:
+    """The cards of the released models."""
+    return [read_card(find(name)) for name in released()]

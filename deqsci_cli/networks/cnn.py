@@ -26,8 +26,6 @@ class CNN(FrameDenoiser):
         convolution: makes one layer from (in, out) channels.
     """
 
-    uses_sigma = False
-
     def __init__(
         self,
         channels: int = 64,

@@ -35,9 +35,6 @@ class FrameDenoiser(nn.Module):
     Sub-classes write `denoise(frames, sigma)` for frames `(N, 1, H, W)` and `sigma` `(N, 1, 1, 1)`.
     """
 
-    #: whether the answer depends on `sigma`; a blind denoiser has the level it was trained for
-    uses_sigma = True
-
     def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} has no denoise()")
 
