@@ -3,83 +3,111 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deqsci_cli.cli import console, options
-from deqsci_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deqsci_cli.engine.events import Event
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(help="Folders of training videos or pictures.")],
-    validation: Annotated[Path, typer.Option(help="Folder of held-out clips.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to be written.")],
-    stage: Annotated[str, typer.Option(help="denoiser.")] = "denoiser",
-    architecture: Annotated[str, typer.Option(help="cnn, rsn-cnn or ffdnet.")] = "ffdnet",
-    steps: Annotated[int, typer.Option(help="Steps in all.")] = 10_000,
-    batch: Annotated[int, typer.Option(help="Patches a step.")] = 16,
-    patch: Annotated[int, typer.Option(help="Side of a patch, pixels.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    sigma_min: Annotated[float, typer.Option(help="Least noise level, out of 255.")] = 0.0,
-    sigma_max: Annotated[float, typer.Option(help="Greatest noise level, out of 255.")] = 55.0,
-    validate_every: Annotated[int, typer.Option(help="Steps between two validations.")] = 500,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of training videos or pictures.")
+    ] = None,
+    validation: Annotated[Path | None, typer.Option(help="Folder of held-out clips.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The model folder to be written.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings; options here go before it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One more setting, as in the file: solve.sigma=0.04 …"),
+    ] = None,
+    stage: Annotated[str | None, typer.Option(help="denoiser or equilibrium.")] = None,
+    initial: Annotated[
+        str | None, typer.Option("--from", help="Model whose weights to start from.")
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="cnn, rsn-cnn or ffdnet.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
+    patch: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps between two validations.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:0 …")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard, in --out.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model on folders of videos; it can be stopped and resumed at any time.
 
-    The stage `denoiser` teaches a network to take Gaussian noise off single frames.
+    The stage `denoiser` teaches a network to take Gaussian noise off single frames; the stage
+    `equilibrium` teaches it through the fixed point that it will be used at. The README lists
+    all settings of a file. Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
+    from deqsci_cli.config import build, override, read_toml
     from deqsci_cli.engine import train as engine  # torch is slow to import
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Note, Stepped, Validated
 
-    if stage != "denoiser":
-        raise UsageError(f"there is no stage '{stage}'", hint="denoiser")
     keep_freed_memory()
-    config = engine.TrainConfig(
-        data=tuple(data),
-        validation=validation,
-        out=out,
-        architecture=architecture,
-        steps=steps,
-        batch=batch,
-        patch=patch,
-        learning_rate=learning_rate,
-        sigma_range=(sigma_min / 255, sigma_max / 255),
-        validate_every=validate_every,
-        seed=seed,
-        device=device,
-        resume=resume,
-        overwrite=overwrite,
-    )
-    with console.progress("loss", shown=not quiet) as bar:
-        task = bar.add_task("reading clips", total=None, loss="")
+    given: dict[str, Any] = {
+        "data": [str(path) for path in data or []] or None,
+        "validation": validation and str(validation),
+        "out": out and str(out),
+        "stage": stage,
+        "initial": initial,
+        "architecture": architecture,
+        "steps": steps,
+        "batch": batch,
+        "patch": patch,
+        "learning_rate": learning_rate,
+        "validate_every": validate_every,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "tensorboard": tensorboard or None,
+        "resume": resume or None,
+        "overwrite": overwrite or None,
+    }
+    table = {} if config is None else read_toml(config)
+    table |= {name: value for name, value in given.items() if value is not None}
+    run = build(engine.TrainConfig, override(table, settings or []), path=config)
+    with console.progress("loss", "residual", "rate", shown=not quiet) as bar:
+        task = bar.add_task("reading clips", total=None, loss="", residual="", rate="")
 
         def listen(event: Event) -> None:
             if isinstance(event, Stepped):
+                residual = event.facts.get("residual")
+                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
                 bar.update(
                     task,
                     description="training",
                     completed=event.step,
                     total=event.steps,
                     loss=f"loss {event.loss:.4f}",
+                    residual="" if residual is None else f"residual {residual:.1e}",
+                    rate=f"{speed:.2f} steps/s" if speed else "",
                 )
             elif isinstance(event, Validated) and not quiet:
-                figures = ", ".join(f"{k} {v:.2f} dB" for k, v in event.figures.items())
+                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
                 best = " (best so far)" if event.best else ""
                 console.note(f"step {event.step}: {figures}{best}")
             elif isinstance(event, Note) and not quiet:
                 console.note(event.text)
 
-        result = engine.train(config, listen)
+        result = engine.train(run, listen)
     figure = result.figures.get("psnr")
     console.out.print(
         f"{result.out}: {result.steps} steps, best validation PSNR {console.number(figure)} dB; "

@@ -82,7 +82,7 @@ def keep_freed_memory() -> None:
         return
 
 
-class _Bfloat16(FrameDenoiser):
+class Bfloat16(FrameDenoiser):
     """A denoiser under bfloat16 autocast; the iteration around it keeps full precision."""
 
     def __init__(self, network: FrameDenoiser):
@@ -108,4 +108,4 @@ def prepare(
     if device.type != "cpu" or precision != torch.float32:
         with memory_errors(device):
             network = copy.deepcopy(network).to(device, precision)
-    return (_Bfloat16(network) if dtype == "bfloat16" else network), precision
+    return (Bfloat16(network) if dtype == "bfloat16" else network), precision

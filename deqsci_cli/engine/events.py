@@ -40,11 +40,13 @@ class Stepped:
         step: how many are done.
         steps: how many there will be.
         loss: mean over the samples of the step.
+        facts: what else was seen, by name (`residual`, `evaluations` … at equilibrium).
     """
 
     step: int
     steps: int
     loss: float
+    facts: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from types import FrameType
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], None]]:
+def deferred_interrupt() -> Iterator[Callable[..., None]]:
     """Hold Ctrl-C back until the block asks for it; a second one comes through at once.
 
     Yields:
         A function to be called between steps; it raises KeyboardInterrupt if one was held back.
+        Processes that must stop together give it a function by which they agree on that.
     """
     held = False
 
@@ -24,8 +25,8 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
         held = True
 
-    def check() -> None:
-        if held:
+    def check(agree: Callable[[bool], bool] = bool) -> None:
+        if agree(held):
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.device import choose_device, describe_device, memory_errors
+from deqsci_cli.config import to_table
+from deqsci_cli.engine.device import Bfloat16, choose_device, describe_device, memory_errors
 from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
-from deqsci_cli.engine.training.denoiser import DenoiserValidation, denoising_loss
+from deqsci_cli.engine.training.denoiser import DenoiserStage, DenoiserValidation
+from deqsci_cli.engine.training.equilibrium import EquilibriumStage, EquilibriumValidation
+from deqsci_cli.engine.training.log import TrainingLog
+from deqsci_cli.engine.training.parallel import Workers, join
+from deqsci_cli.engine.training.settings import (
+    TrainConfig,
+    check_recipe,
+    learning_rate,
+    recipe,
+)
+from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import check_absent
+from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.networks.registry import build
 
-LOG = "log.jsonl"
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training.
-
-    Attributes:
-        data: folders of training clips.
-        validation: folder of held-out clips, never trained on.
-        out: the model folder to be written; its last part is the model's name.
-        architecture: a key of `networks.registry.ARCHITECTURES`.
-        options: the architecture's arguments.
-        steps: in all.
-        batch: patches a step.
-        patch: side of a patch, pixels.
-        learning_rate: highest; it rises for 2 % of the steps and falls to zero as a cosine.
-        sigma_range: noise levels, standard deviations in [0, 1] units.
-        validate_every: steps between two looks at the held-out clips.
-        seed: of weights, patches and noise.
-        device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        resume: go on from the state in `out`.
-        overwrite: begin anew where a run lies already.
-    """
-
-    data: tuple[Path, ...]
-    validation: Path
-    out: Path
-    architecture: str = "ffdnet"
-    options: dict[str, Any] = field(default_factory=dict)
-    steps: int = 10_000
-    batch: int = 16
-    patch: int = 64
-    learning_rate: float = 1e-3
-    sigma_range: tuple[float, float] = (0.0, 55 / 255)
-    validate_every: int = 500
-    seed: int = 0
-    device: str = "auto"
-    resume: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1")
-        if self.patch < 8:
-            raise UsageError("patch must be at least 8 pixels")
-        if not 0 <= self.sigma_range[0] <= self.sigma_range[1] <= 1:
-            raise UsageError("sigma_range must be two rising numbers between 0 and 1")
-        if not self.learning_rate > 0:
-            raise UsageError("learning_rate must be above 0")
+# A run that has skipped so many steps without a break will not mend itself.
+_PATIENCE = 50
 
 
 @dataclass(frozen=True)
@@ -84,131 +47,214 @@ class TrainResult:
     figures: dict[str, float]
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of a step: a linear rise over the first 2 %, then a cosine to zero."""
-    rise = max(1, config.steps // 50)
-    if step < rise:
-        return config.learning_rate * (step + 1) / rise
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / config.steps))
-
-
 def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
-    """Train a denoiser; the best state by validation PSNR becomes the model.
+    """Train a model; the best state by validation PSNR becomes it.
 
-    Beside the model lie `state.safetensors` (to resume from) and `log.jsonl`. An interrupt
-    saves the state before it goes on its way.
+    Beside the model lie `state.safetensors`, the last state, to resume from, and `log.jsonl`. An
+    interrupt saves the state before it goes on its way. A step whose loss or gradient is not
+    finite, or whose fixed point was not found, is not taken; the log counts them.
+
+    Under `torchrun` every process calls this; each trains on its share of the batch.
 
     Raises:
         OutputExistsError: `out` holds a run or a model and neither `resume` nor `overwrite` is set.
+        DeqsciError: `_PATIENCE` steps in a row could not be taken.
         InputError, ModelError, DeviceError: as their names say.
     """
-    device = choose_device(config.device)
     if not (config.resume or config.overwrite):  # a model may lie there without its run
         check_absent([config.out / n for n in (STATE, zoo.WEIGHTS, zoo.CARD)], overwrite=False)
-    torch.manual_seed(config.seed)
-    network = build(config.architecture, config.options).to(device).train()
-    if not any(True for _ in network.parameters()):
-        raise UsageError(f"architecture {config.architecture} has nothing to train")
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    facts: dict[str, Any] = {"step": 0, "validated": 0, "loss": None, "best": {}, "seconds": 0.0}
-    facts["recipe"] = _recipe(config)
-    if config.resume:
-        facts |= load_state(config.out, network, optimizer)
-        _check_recipe(config, facts["recipe"])
-        on_event(Note(f"resumed at step {facts['step']}"))
-    elif (config.out / LOG).exists():
-        (config.out / LOG).unlink()
+    with join(choose_device(config.device)) as workers, memory_errors(workers.device):
+        if config.batch % workers.count:
+            raise UsageError(f"a batch of {config.batch} cannot be shared by {workers.count}")
+        return _Run(config, workers, on_event if workers.rank == 0 else ignore).run()
 
-    sample = PatchSampler(
-        load_clips(config.data), patch=config.patch, batch=config.batch, seed=config.seed
-    )
-    validate = DenoiserValidation(load_clips([config.validation]))
-    began = time.monotonic() - facts["seconds"]
 
-    def keep() -> None:
-        facts["seconds"] = time.monotonic() - began
-        save_state(config.out, network, optimizer, facts)
+class _Run:
+    """One training: network, optimiser, data, and where it stands."""
 
-    with memory_errors(device), deferred_interrupt() as interrupted:
-        while True:
-            step = facts["step"]
-            due = step % config.validate_every == 0 or step == config.steps
-            if due and facts["validated"] < step:
-                figures = validate(network)
-                best = figures["psnr"] >= facts["best"].get("psnr", -math.inf)
-                if best:
-                    facts["best"] = figures
-                    _release(config, network, facts, time.monotonic() - began)
-                facts["validated"] = step
-                keep()
-                _log(config.out, {"step": step, "loss": facts["loss"], **figures})
-                on_event(Validated(step, figures, best))
-            if step >= config.steps:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            clean, rng = sample(step)
-            optimizer.zero_grad()
-            loss = denoising_loss(network, clean, rng, config.sigma_range)
-            if not torch.isfinite(loss):
-                raise DeqsciError(
-                    f"the loss is no longer finite after {step} steps",
-                    path=config.out,
-                    hint="the last validated state is kept; begin anew at a lower learning rate",
-                )
+    def __init__(self, config: TrainConfig, workers: Workers, on_event: OnEvent):
+        self.config, self.workers, self.on_event = config, workers, on_event
+        torch.manual_seed(config.seed)
+        self.architecture, self.options, self.network = _network(config)
+        self.network.to(workers.device).train()
+        if not any(True for _ in self.network.parameters()):
+            raise UsageError(f"architecture {self.architecture} has nothing to train")
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.facts: dict[str, Any] = {"step": 0, "validated": 0, "best": {}, "seconds": 0.0}
+        self.facts |= {"skipped": 0, "in_a_row": 0, "sums": {}, "recipe": recipe(config)}
+        states: dict[int, torch.Tensor] = {}
+        if config.resume:
+            saved, states = load_state(config.out, self.network, self.optimizer)
+            self.facts |= saved
+            check_recipe(config, self.facts["recipe"])
+            on_event(Note(f"resumed at step {self.facts['step']}"))
+        self.began = time.monotonic() - self.facts["seconds"]
+        self.stage = _stage(config, self.network, workers)
+        #: the fixed points that later steps go on from
+        self.alive = self.stage.states if isinstance(self.stage, EquilibriumStage) else {}
+        if workers.count == 1:  # several processes start the batches that were alive anew
+            self.alive |= {k: v.to(workers.device) for k, v in states.items()}
+        self.shared = workers.wrap(self.stage)
+        self.validate = _validation(config)
+        self.log: TrainingLog | None = None
+        if workers.rank == 0:
+            config.out.mkdir(parents=True, exist_ok=True)
+            step = self.facts["step"]
+            self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
+
+    def run(self) -> TrainResult:
+        config, facts = self.config, self.facts
+        with deferred_interrupt() as interrupted:
+            while True:
+                step = facts["step"]
+                due = step % config.validate_every == 0 or step == config.steps
+                if due and facts["validated"] < step:
+                    if self.workers.rank == 0:
+                        self._look()
+                    self.workers.wait()
+                if step >= config.steps:
+                    break
+                seen = self._step()
+                try:
+                    self.on_event(Stepped(step + 1, config.steps, seen.pop("loss"), seen))
+                    interrupted(self.workers.any)
+                except KeyboardInterrupt:
+                    self._keep()
+                    raise
+        if self.log is not None:
+            self.log.close()
+        return TrainResult(config.out, facts["step"], facts["best"])
+
+    def _step(self) -> dict[str, float]:
+        """One step of the optimiser, or none where it would do harm; what was seen in it."""
+        config, facts, step = self.config, self.facts, self.facts["step"]
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        self.optimizer.zero_grad()
+        loss, told = self.shared(step)
+        seen = self.workers.mean({"loss": loss.item()} | told)
+        lost = seen.get("residual", 0.0) > config.stability.skip_above
+        sound = math.isfinite(seen["loss"]) and not lost
+        if sound:
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            facts |= {"step": step + 1, "loss": loss.item()}
-            try:
-                on_event(Stepped(step + 1, config.steps, facts["loss"]))
-                interrupted()
-            except KeyboardInterrupt:
-                keep()
-                raise
-    return TrainResult(config.out, facts["step"], facts["best"])
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_gradient).item()
+            sound = math.isfinite(norm)
+            late = {name: value for name, value in told.items() if name not in seen}
+            seen |= self.workers.mean(late)  # what the backward pass has told
+        if sound:
+            self.optimizer.step()
+            facts["in_a_row"] = 0
+            for name, value in seen.items():
+                total, count = facts["sums"].get(name, (0.0, 0))
+                facts["sums"][name] = (total + value, count + 1)
+        else:
+            facts["skipped"] += 1
+            facts["in_a_row"] += 1
+            if facts["in_a_row"] >= _PATIENCE:
+                raise DeqsciError(
+                    f"{_PATIENCE} steps in a row could not be taken, up to step {step + 1}",
+                    path=config.out,
+                    hint="the last validated state is kept; begin anew at a lower learning rate, "
+                    "or with a Jacobian penalty",
+                )
+        facts["step"] = step + 1
+        if self.log is not None and sound:
+            self.log.plot(step + 1, {f"train/{k}": v for k, v in seen.items()})
+        return seen
+
+    def _look(self) -> None:
+        """Validate, keep the model if it is the best, log, save the state."""
+        config, facts = self.config, self.facts
+        figures = self.validate(self.network)
+        best = figures["psnr"] >= facts["best"].get("psnr", -math.inf)
+        if best:
+            facts["best"] = figures
+            card = _card(config, self.architecture, self.options, facts, self._seconds())
+            zoo.save_model(config.out, self.network, card, overwrite=True)
+        means = {f"train/{name}": total / n for name, (total, n) in facts["sums"].items()}
+        assert self.log is not None
+        self.log.write(facts["step"], figures | means | {"skipped": facts["skipped"]})
+        facts |= {"validated": facts["step"], "sums": {}}
+        self._keep()
+        self.on_event(Validated(facts["step"], figures, best))
+
+    def _keep(self) -> None:
+        if self.workers.rank == 0:
+            self.facts["seconds"] = self._seconds()
+            save_state(self.config.out, self.network, self.optimizer, self.facts, self.alive)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self.began
 
 
-def _recipe(config: TrainConfig) -> dict[str, Any]:
-    """What must not change within a run, as JSON has it."""
-    names = ("architecture", "options", "batch", "patch", "learning_rate", "sigma_range", "seed")
-    return dict(json.loads(json.dumps({name: getattr(config, name) for name in names})))
+def _network(config: TrainConfig) -> tuple[str, dict[str, Any], FrameDenoiser]:
+    """Architecture, its options, and the network to be trained."""
+    if config.initial is None:
+        assert config.architecture is not None
+        return config.architecture, config.options, build(config.architecture, config.options)
+    model = zoo.load(config.initial)
+    network = build(model.card.architecture, model.card.options)
+    network.load_state_dict(model.network.state_dict())
+    return model.card.architecture, model.card.options, network
 
 
-def _check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
-    """A resumed run goes on as it began; only its length may change."""
-    asked = _recipe(config)
-    if changed := [name for name in asked if asked[name] != saved.get(name)]:
-        was = ", ".join(f"{name} {saved.get(name)}" for name in changed)
-        raise UsageError(
-            f"the run was begun with {was}",
-            path=config.out,
-            hint="resume it with the same, or begin anew elsewhere",
-        )
+def _stage(
+    config: TrainConfig, network: FrameDenoiser, workers: Workers
+) -> DenoiserStage | EquilibriumStage:
+    """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
+    clips = load_clips(config.data)
+    shared: dict[str, Any] = {
+        "patch": config.patch, "batch": config.batch, "seed": config.seed, "share": workers.share
+    }  # fmt: skip
+    inner = Bfloat16(network) if config.dtype == "bfloat16" else network
+    if config.stage == "denoiser":
+        return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
+    sampler = CaptureSampler(clips, config.captures, **shared)
+    return EquilibriumStage(
+        inner, sampler, config.steps, config.solve, config.gradient, config.stability
+    )
 
 
-def _release(config: TrainConfig, network: Any, facts: dict[str, Any], seconds: float) -> None:
-    """Write the present state as a model."""
-    recipe = {k: v for k, v in asdict(config).items() if k not in ("resume", "overwrite", "out")}
-    recipe["data"] = [p.name for p in config.data]
-    recipe["validation"] = config.validation.name
-    card = zoo.Card(
+def _validation(config: TrainConfig) -> DenoiserValidation | EquilibriumValidation:
+    clips, side = load_clips([config.validation]), config.validation_side
+    if config.stage == "denoiser":
+        return DenoiserValidation(clips, side=side)
+    frames = config.captures.frames[0]
+    return EquilibriumValidation(clips, frames=frames, side=side, solve=config.solve)
+
+
+def _card(
+    config: TrainConfig,
+    architecture: str,
+    options: dict[str, Any],
+    facts: dict[str, Any],
+    seconds: float,
+) -> zoo.Card:
+    """What a model's card can say of itself."""
+    denoiser = config.stage == "denoiser"
+    how = "trained as a Gaussian denoiser" if denoiser else "trained at its equilibrium"
+    table = to_table(config, only_changed=True)
+    for name in ("resume", "overwrite", "out", "device"):
+        table.pop(name, None)
+    # Names alone: whose disk it was is nobody's business.
+    table["data"] = [p.name for p in config.data]
+    table["validation"] = config.validation.name
+    if config.initial is not None:
+        table["initial"] = Path(config.initial).name
+    return zoo.Card(
         name=config.out.name,
-        summary=f"{config.architecture} trained as a Gaussian denoiser",
-        architecture=config.architecture,
-        options=config.options,
+        summary=f"{architecture} {how}",
+        architecture=architecture,
+        options=options,
+        equilibrium={} if denoiser else to_table(config.solve, only_changed=True),
         training={
-            "stage": "denoiser",
-            **recipe,
+            "stage": config.stage,
+            **table,
+            "steps": config.steps,
             "steps_done": facts["step"],
+            "skipped": facts["skipped"],
             "hours": round(seconds / 3600, 3),
             "hardware": describe_device(choose_device(config.device)),
         },
-        figures={"validation": {k: round(v, 3) for k, v in facts["best"].items()}},
+        figures={"validation": {k: round(v, 4) for k, v in facts["best"].items()}},
     )
-    zoo.save_model(config.out, network, card, overwrite=True)
-
-
-def _log(out: Path, line: dict[str, Any]) -> None:
-    with (out / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")

@@ -9,8 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.maps import MAPS
-from deqsci_cli.equilibrium.solvers import SOLVERS, OnIteration, Solution, anderson, norms, picard
+from deqsci_cli.equilibrium.maps import MAPS, GAPMap
+from deqsci_cli.equilibrium.solvers import (
+    SOLVERS,
+    Map,
+    OnIteration,
+    Solution,
+    anderson,
+    norms,
+    picard,
+)
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.networks.tv import TotalVariation
@@ -112,14 +120,8 @@ def solve(
         the warm-up among them; residuals and status are of the map at its final noise level.
     """
     with torch.no_grad():
-        if settings.start == "adjoint":
-            video = operator.A_adjoint(measurement)
-        elif settings.start == "gap-tv":
-            video = solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
-        else:
-            video = operator.average_frame(measurement)
-        make = MAPS[settings.map]
-        state = make(operator, measurement, network, settings.sigma).start(video)
+        f = make_map(network, operator, measurement, settings)
+        state = f.start(start_video(operator, measurement, settings))
         traces: list[list[float]] = [[] for _ in range(len(measurement))]
         spent = 0
 
@@ -128,7 +130,7 @@ def solve(
                 on_iteration(spent + count, residual)
 
         for sigma, iterations in settings.warmup:
-            step = make(operator, measurement, network, sigma)
+            step = MAPS[settings.map](operator, measurement, network, sigma)
             for count in range(1, iterations + 1):
                 after = step(state)
                 residual = norms(after - state) / norms(after).clamp(min=1e-30)
@@ -138,29 +140,54 @@ def solve(
                     trace.append(value)
                 report(count, residual)
             spent += iterations
-
-        f = make(operator, measurement, network, settings.sigma)
-        common: dict[str, Any] = {
-            "tol": settings.tol,
-            "max_iter": settings.max_iter,
-            "damping": settings.damping,
-            "on_iteration": report,
-        }
-        if settings.solver == "anderson":
-            found = anderson(
-                f,
-                state,
-                memory=settings.memory,
-                regularisation=settings.regularisation,
-                absolute_regularisation=settings.absolute_regularisation,
-                **common,
-            )
-        else:
-            found = picard(f, state, **common)
+        found = iterate(f, state, settings, on_iteration=report)
     return Solution(
         f.video(found.x),
         found.residual,
         [warm + trace for warm, trace in zip(traces, found.residuals, strict=True)],
         [spent + count for count in found.evaluations],
         found.status,
+    )
+
+
+def make_map(
+    network: FrameDenoiser,
+    operator: SensingOperator,
+    measurement: Tensor,
+    settings: EquilibriumSettings,
+) -> GAPMap:
+    """The map of a batch of measurements, at its final noise level."""
+    return MAPS[settings.map](operator, measurement, network, settings.sigma)
+
+
+def start_video(
+    operator: SensingOperator, measurement: Tensor, settings: EquilibriumSettings
+) -> Tensor:
+    """The videos `(B, T, H, W)` that a batch starts from."""
+    if settings.start == "adjoint":
+        return operator.A_adjoint(measurement)
+    if settings.start == "gap-tv":
+        return solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
+    return operator.average_frame(measurement)
+
+
+def iterate(
+    f: Map, state: Tensor, settings: EquilibriumSettings, *, on_iteration: OnIteration | None = None
+) -> Solution:
+    """Bring a map to its fixed point as the settings say."""
+    common: dict[str, Any] = {
+        "tol": settings.tol,
+        "max_iter": settings.max_iter,
+        "damping": settings.damping,
+        "on_iteration": on_iteration,
+    }
+    if settings.solver == "picard":
+        return picard(f, state, **common)
+    return anderson(
+        f,
+        state,
+        memory=settings.memory,
+        regularisation=settings.regularisation,
+        absolute_regularisation=settings.absolute_regularisation,
+        **common,
     )

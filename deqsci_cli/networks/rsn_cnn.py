@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from deqsci_cli.networks.cnn import CNN
 
-# A 3×3 kernel's transfer function is a trigonometric polynomial of degree 1: a grid of 24×24
-# frequencies meets its largest singular value to 1 - cos(pi/24)**2, 1.7 %, at the very worst.
+# A 3×3 kernel's transfer function is a trigonometric polynomial of degree 1 on either axis, so
+# that its largest singular value is at most 1 / cos(pi / 24)**2 (1.7 %) above that on a grid of
+# 24×24 frequencies (M. Riesz).
 _GRID = 24
+_MARGIN = math.cos(math.pi / _GRID) ** 2
 
 
 def transfer_matrices(weight: Tensor, grid: int = _GRID) -> Tensor:
@@ -40,13 +43,12 @@ def operator_norm(weight: Tensor, grid: int = _GRID) -> Tensor:
 
 
 class SpectralConv2d(nn.Conv2d):
-    """A 3×3 convolution whose operator norm is at most 1 (on the grid of frequencies).
+    """A 3×3 convolution whose operator norm is at most 1; larger kernels are scaled down.
 
-    Larger kernels are scaled down.
-
-    While training, the norm follows the weights by one power iteration a step at every
-    frequency and is differentiated; for use it is computed exactly, once for each state of
-    the weights.
+    The norm is bounded by that on a grid of frequencies, over a margin. While training, it
+    follows the weights by one power iteration for each of their states, at every frequency, and
+    is differentiated; for use it is computed exactly, once. Either way the convolution is the
+    same for as long as the weights are: a fixed point is sought of one map.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -55,26 +57,37 @@ class SpectralConv2d(nn.Conv2d):
         start = torch.randn(frequencies, in_channels, 1, dtype=torch.complex64)
         self.right: Tensor
         self.register_buffer("right", start, persistent=False)
-        self._exact: tuple[tuple[int, int], Tensor] | None = None
-
-    def _training_norm(self) -> Tensor:
-        matrices = transfer_matrices(self.weight)
-        with torch.no_grad():
-            left = F.normalize(matrices @ self.right, dim=1)
-            self.right = F.normalize(matrices.mH @ left, dim=1)
-        return (left.mH @ matrices @ self.right).real.amax()
-
-    def _exact_norm(self) -> Tensor:
-        # The address too: a deep copy takes this along, but counts its versions anew.
-        state = (self.weight._version, self.weight.data_ptr())
-        if self._exact is None or self._exact[0] != state:
-            self._exact = (state, operator_norm(self.weight.detach()))
-        return self._exact[1].to(self.weight)
+        self._left = torch.empty(0)
+        self._scaled = torch.empty(0)
+        self._scaled_for: tuple[object, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = self._training_norm() if self.training else self._exact_norm()
-        weight = self.weight / norm.clamp(min=1.0)
-        return F.conv2d(x, weight.to(memory_format=torch.channels_last), padding=1)
+        return F.conv2d(x, self._contraction(), padding=1)
+
+    def _contraction(self) -> Tensor:
+        """The scaled kernel: from memory, unless gradients are asked for while training."""
+        # The address too: a deep copy takes this along, but counts its versions anew.
+        state = (self.training, self.weight._version, self.weight.data_ptr())
+        if self._scaled_for != state:
+            with torch.no_grad():
+                norm = self._follow() if self.training else operator_norm(self.weight)
+                self._scaled = self._scale(norm)
+            self._scaled_for = state
+        if self.training and torch.is_grad_enabled():
+            matrices = transfer_matrices(self.weight)
+            return self._scale((self._left.mH @ matrices @ self.right).real.amax())
+        return self._scaled
+
+    def _follow(self) -> Tensor:
+        """One power iteration at every frequency."""
+        matrices = transfer_matrices(self.weight)
+        self._left = F.normalize(matrices @ self.right, dim=1)
+        self.right = F.normalize(matrices.mH @ self._left, dim=1)
+        return (self._left.mH @ matrices @ self.right).real.amax()
+
+    def _scale(self, norm: Tensor) -> Tensor:
+        scaled = self.weight / (norm / _MARGIN).clamp(min=1.0)
+        return scaled.to(memory_format=torch.channels_last)
 
 
 class RSNCNN(CNN):

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine import train as engine
 from deqsci_cli.engine.events import Note, Stepped, Validated
 from deqsci_cli.engine.interrupt import deferred_interrupt
-from deqsci_cli.engine.train import LOG, TrainConfig, learning_rate, train
+from deqsci_cli.engine.train import train
 from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
-from deqsci_cli.engine.training.denoiser import DenoiserValidation
+from deqsci_cli.engine.training.denoiser import DenoiserSettings, DenoiserStage, DenoiserValidation
+from deqsci_cli.engine.training.log import LOG
+from deqsci_cli.engine.training.settings import TrainConfig, learning_rate
 from deqsci_cli.errors import DeqsciError, InputError, ModelError, OutputExistsError, UsageError
 from deqsci_cli.networks.tv import TotalVariation
 
@@ -76,7 +77,7 @@ def test_the_loss_falls_and_the_model_beats_doing_nothing(data, tmp_path):
 
     result = train(
         config(data, tmp_path / "m", steps=150, batch=8, validate_every=75,
-               sigma_range=(0.1, 0.1)), listen
+               denoiser=DenoiserSettings((0.1, 0.1))), listen
     )  # fmt: skip
     assert len(losses) == 150
     assert np.mean(losses[-20:]) < 0.75 * np.mean(losses[:5])
@@ -173,7 +174,8 @@ def test_an_architecture_without_weights(data, tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [{"steps": 0}, {"batch": 0}, {"validate_every": 0}, {"patch": 4}, {"learning_rate": 0.0},
-     {"sigma_range": (0.2, 0.1)}, {"sigma_range": (-0.1, 0.1)}, {"sigma_range": (0.0, 2.0)}],
+     {"stage": "denoising"}, {"architecture": None}, {"initial": "pnp"}, {"dtype": "float64"},
+     {"clip_gradient": 0.0}, {"validation_side": 7}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(data, tmp_path, wrong):
@@ -181,14 +183,22 @@ def test_impossible_settings(data, tmp_path, wrong):
         config(data, tmp_path, **wrong)
 
 
+@pytest.mark.parametrize("wrong", [(0.2, 0.1), (-0.1, 0.1), (0.0, 2.0)])
+def test_impossible_noise(wrong):
+    with pytest.raises(UsageError):
+        DenoiserSettings(wrong)
+
+
 def test_patches_are_pieces_of_the_clips_and_depend_on_the_step_alone(data):
     clips = load_clips([data[0]])
     assert sorted(c.shape for c in clips) == [(1, 33, 37), (3, 36, 36), (4, 40, 48)]
     sample = PatchSampler(clips, patch=8, batch=12, seed=5)
-    first, rng = sample(3)
+    first, rngs = sample(3)
     sample(4)
-    again, rng_again = sample(3)
-    assert torch.equal(first, again) and rng.random() == rng_again.random()
+    again, rngs_again = sample(3)
+    assert torch.equal(first, again) and rngs[2].random() == rngs_again[2].random()
+    shares = [PatchSampler(clips, patch=8, batch=12, seed=5, share=(r, 3))(3)[0] for r in range(3)]
+    assert torch.equal(torch.stack(shares, 1).flatten(0, 1), first)  # dealt out in turn
     assert not torch.equal(first, sample(4)[0])
     assert first.shape == (12, 1, 8, 8) and first.dtype == torch.float32
 
@@ -257,23 +267,39 @@ def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
     assert train(config(data, tmp_path / "m", steps=5, resume=True)).steps == 5
 
 
-def test_a_loss_that_is_no_longer_finite_ends_the_run_at_its_last_good_state(
-    data, tmp_path, monkeypatch
-):
+def poison(monkeypatch, broken) -> None:
+    """Have the loss of some steps be nothing."""
+    honest = DenoiserStage.forward
+
+    def forward(self, step):
+        loss, facts = honest(self, step)
+        return loss * (float("nan") if step in broken else 1.0), facts
+
+    monkeypatch.setattr(DenoiserStage, "forward", forward)
+
+
+def test_a_step_whose_loss_is_not_finite_is_not_taken(data, tmp_path, monkeypatch):
+    poison(monkeypatch, {7})
+    done = train(config(data, tmp_path / "m", steps=10))
+    assert done.steps == 10
+    lines = [json.loads(line) for line in (done.out / LOG).read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [0, 1]
+    weights = zoo.load(str(done.out)).network.state_dict()
+    assert all(torch.isfinite(w).all() for w in weights.values())
+
+
+def test_a_run_that_takes_no_more_steps_ends_and_can_be_resumed(data, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(config(data, whole))
-    honest, calls = engine.denoising_loss, []
-
-    def poisoned(*arguments):
-        calls.append(1)
-        return honest(*arguments) * (float("nan") if len(calls) == 8 else 1.0)
-
-    monkeypatch.setattr(engine, "denoising_loss", poisoned)
-    with pytest.raises(DeqsciError, match="after 7 steps"):
-        train(config(data, broken))
-    train(config(data, broken, resume=True))  # from step 5, where it was last validated
-    model = (whole / "model.safetensors").read_bytes()
-    assert (broken / "model.safetensors").read_bytes() == model
+    train(config(data, whole, steps=80))
+    with monkeypatch.context() as patch:
+        poison(patch, range(7, 80))
+        with pytest.raises(DeqsciError, match="50 steps in a row .* step 57"):
+            train(config(data, broken, steps=80))
+    # Later states hold the weights of step 7, the last that was taken.
+    resumed = train(config(data, broken, steps=80, resume=True))
+    assert resumed.steps == 80
+    weights = zoo.load(str(broken)).network.state_dict()
+    assert all(torch.isfinite(w).all() for w in weights.values())
 
 
 def test_an_interrupt_waits_until_nothing_is_half_done():

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from deqsci_cli.networks.rsn_cnn import _GRID, RSNCNN, SpectralConv2d, operator_norm
+from deqsci_cli.networks.rsn_cnn import _GRID, _MARGIN, RSNCNN, SpectralConv2d, operator_norm
 
 
 def matrix_of(weight: torch.Tensor, size: tuple[int, int], *, circular: bool) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_a_layer_never_expands(mode, gain):
         layer.weight.mul_(gain)
     if mode == "train":  # the power iteration needs some steps to follow
         for _ in range(60):
-            layer(torch.zeros(1, 3, 4, 4))
+            layer._follow()
     else:
         layer.eval()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_small_kernel_is_left_alone_and_a_large_one_scaled():
     layer = SpectralConv2d(2, 2).eval()
     x = torch.randn(1, 2, 8, 8)
     with torch.no_grad():
-        for target, factor in ((0.5, 1.0), (4.0, 0.25)):
+        for target, factor in ((0.5, 1.0), (4.0, 0.25 * _MARGIN)):
             layer.weight.mul_(target / operator_norm(layer.weight))
             expected = factor * F.conv2d(x, layer.weight, padding=1)
             torch.testing.assert_close(layer(x), expected)
@@ -128,18 +128,37 @@ def test_the_power_iteration_finds_the_exact_norm():
     torch.manual_seed(4)
     layer = SpectralConv2d(4, 4)
     for _ in range(300):
-        estimate = layer._training_norm()
+        estimate = layer._follow()
     assert estimate.item() == pytest.approx(operator_norm(layer.weight).item(), rel=1e-3)
 
 
-def test_the_gradient_of_the_norm_is_that_of_the_exact_norm():
+def test_the_gradient_of_a_scaled_kernel_is_that_of_the_exact_norm():
     torch.manual_seed(5)
     layer = SpectralConv2d(2, 2)
+    with torch.no_grad():
+        layer.weight.mul_(10)
     for _ in range(300):
-        layer._training_norm()
-    (ours,) = torch.autograd.grad(layer._training_norm(), layer.weight)
-    (exact,) = torch.autograd.grad(operator_norm(layer.weight), layer.weight)
+        layer._follow()
+    direction = torch.randn_like(layer.weight)
+    (ours,) = torch.autograd.grad((layer._contraction() * direction).sum(), layer.weight)
+    exact = layer.weight / (operator_norm(layer.weight) / _MARGIN)
+    (exact,) = torch.autograd.grad((exact * direction).sum(), layer.weight)
     assert F.cosine_similarity(ours.flatten(), exact.flatten(), dim=0) > 0.999
+
+
+def test_while_training_the_layer_changes_with_its_weights_alone():
+    torch.manual_seed(7)
+    layer = SpectralConv2d(3, 3)
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        layer.weight.mul_(10)
+        first = layer(x)
+    # Not with the number of its evaluations, with or without a graph: one map, one fixed point.
+    torch.testing.assert_close(layer(x), first)
+    with torch.no_grad():
+        assert torch.equal(layer(x), first)
+        layer.weight.mul_(2)
+        assert not torch.equal(layer(x), first)
 
 
 def test_the_noise_estimate_of_the_network_is_1_lipschitz():

@@ -18,9 +18,21 @@ STATE = "state.safetensors"
 
 
 def save_state(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, facts: dict[str, Any]
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    facts: dict[str, Any],
+    states: dict[int, torch.Tensor],
 ) -> None:
-    """Write weights, optimiser moments and `facts` (step, best figure, config: JSON)."""
+    """Write a run between two steps.
+
+    Args:
+        folder: of the run.
+        network: its weights.
+        optimizer: its moments.
+        facts: step, best figures, recipe: what JSON can hold.
+        states: of the fixed points that later steps go on from, by the step that drew them.
+    """
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     # Helpers that no released model has, as the vectors of a power iteration: a resumed run
     # would differ without them.
@@ -28,6 +40,7 @@ def save_state(
         tensors[f"helper.{name}"] = torch.view_as_real(helper) if helper.is_complex() else helper
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    tensors |= {f"state.{drawn}": state for drawn, state in states.items()}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(folder / STATE, overwrite=True) as temporary:
         temporary.write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
@@ -35,11 +48,11 @@ def save_state(
 
 def load_state(
     folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[int, torch.Tensor]]:
     """Put a saved state back into a network and its optimiser.
 
     Returns:
-        The facts that were saved with it.
+        The facts and the fixed points' states that were saved with it.
 
     Raises:
         ModelError: there is none, or it belongs to another network.
@@ -69,4 +82,5 @@ def load_state(
             moments.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return facts
+    states = {int(k[6:]): v for k, v in tensors.items() if k.startswith("state.")}
+    return facts, states

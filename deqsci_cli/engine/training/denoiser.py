@@ -3,41 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
+from deqsci_cli.engine.training.clips import PatchSampler
+from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
 
 #: noise levels of the validation, standard deviations out of 255
 LEVELS = (5, 12, 25, 50)
 
 
-def denoising_loss(
-    network: FrameDenoiser,
-    clean: Tensor,
-    rng: np.random.Generator,
-    sigma_range: tuple[float, float],
-) -> Tensor:
-    """Mean absolute error of the denoised patches, a noise level drawn for each.
+@dataclass(frozen=True)
+class DenoiserSettings:
+    """Of the stage `denoiser`.
+
+    Attributes:
+        sigma_range: noise levels, standard deviations in [0, 1] units.
+    """
+
+    sigma_range: tuple[float, float] = (0.0, 55 / 255)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma_range[0] <= self.sigma_range[1] <= 1:
+            raise UsageError("sigma_range must be two rising numbers between 0 and 1")
+
+
+class DenoiserStage(nn.Module):
+    """The mean absolute error of denoised patches, a noise level drawn for each.
 
     The absolute error weighs the levels more evenly than the square, which would leave the low
     levels, where an equilibrium lives, to the high ones.
 
     Args:
         network: called as `D(x, sigma)`.
-        clean: patches `(B, 1, h, w)`.
-        rng: draws levels and noise.
-        sigma_range: least and greatest standard deviation, in [0, 1] units.
+        sample: draws the patches of a step.
+        settings: which noise.
     """
-    low, high = sigma_range
-    sigma = torch.from_numpy(rng.uniform(low, high, clean.shape[0]).astype(np.float32))
-    noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-    noisy = clean + sigma.view(-1, 1, 1, 1) * noise
-    device = next(network.parameters()).device
-    return F.l1_loss(network(noisy.to(device), sigma.to(device)), clean.to(device))
+
+    def __init__(self, network: FrameDenoiser, sample: PatchSampler, settings: DenoiserSettings):
+        super().__init__()
+        self.network = network
+        self.sample = sample
+        self.settings = settings
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a step, and what else was seen: nothing."""
+        clean, rngs = self.sample(step)
+        sigma = torch.tensor([rng.uniform(*self.settings.sigma_range) for rng in rngs]).float()
+        drawn = [rng.standard_normal(clean.shape[1:], dtype=np.float32) for rng in rngs]
+        noisy = clean + sigma.view(-1, 1, 1, 1) * torch.from_numpy(np.stack(drawn))
+        device = next(self.network.parameters()).device
+        answer = self.network(noisy.to(device), sigma.to(device))
+        return F.l1_loss(answer, clean.to(device)), {}
 
 
 class DenoiserValidation:

@@ -1,0 +1,270 @@
+"""The stage `equilibrium`: a network learns through the fixed point of its own map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deqsci_cli.engine.training.videos import CaptureBatch, CaptureSampler
+from deqsci_cli.equilibrium.gradients import (
+    GradientForm,
+    Linearised,
+    differentiable,
+    dominant_growth,
+    jacobian_penalty,
+)
+from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_video
+from deqsci_cli.equilibrium.solvers import Map, Solution
+from deqsci_cli.equilibrium.spectrum import spectrum
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.physics.masks import make_mask
+from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.report.metrics import psnr, ssim
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """How the fixed point is differentiated.
+
+    Attributes:
+        form: `exact`, `jfb`, `neumann:K` or `phantom:K,DAMPING`.
+        tol: relative residual at which the adjoint equation of `exact` is met.
+        max_iter: most products with the transposed Jacobian for it.
+    """
+
+    form: str = "exact"
+    tol: float = 1e-2
+    max_iter: int = 12
+
+    def __post_init__(self) -> None:
+        GradientForm.parse(self.form)
+        if not self.tol > 0 or self.max_iter < 1:
+            raise UsageError("the adjoint's tolerance must be above 0, its iterations at least 1")
+
+
+@dataclass(frozen=True)
+class StabilitySettings:
+    """What keeps a training at equilibrium, and cheap.
+
+    Attributes:
+        max_iter: evaluations of a step before the one that is differentiated.
+        first_max_iter: the same at the start of the run, rising evenly to `max_iter` over its
+            first half; 0 for `max_iter` from the start.
+        visits: in how many steps a batch is seen; each goes on from where the last one left its
+            states, so that the fixed point is followed while the weights move, and the loss is
+            met near and far from the start. As many batches are alive, at different ages.
+        jacobian: weight of the penalty on `||J||_F^2 / n`; 0 for none. As the next one, it is
+            taken at a batch's last visit, where the fixed point is nearest.
+        expansion: weight of the penalty on the dominant mode of J, where it grows by more than
+            `contraction` an evaluation; 0 for none.
+        contraction: see `expansion`.
+        correction: iterates on the way to the fixed point that bear a loss of their own; their
+            weights rise towards it by a factor of 1 / 0.8.
+        skip_above: a step whose mean forward residual exceeds this is not taken.
+    """
+
+    max_iter: int = 5
+    first_max_iter: int = 0
+    visits: int = 4
+    jacobian: float = 0.0
+    expansion: float = 0.1
+    contraction: float = 0.95
+    correction: int = 0
+    skip_above: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.max_iter < 1 or self.visits < 1:
+            raise UsageError("max_iter and visits must be at least 1")
+        for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative")
+        if not self.skip_above > 0:
+            raise UsageError("skip_above must be above 0")
+
+
+class _Remembering:
+    """A map that keeps some of its values; the solver asks it for the whole batch each time."""
+
+    def __init__(self, f: Map, evaluations: Sequence[int]):
+        self.f = f
+        self.evaluations = set(evaluations)
+        self.count = 0
+        self.kept: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        value = self.f(x)
+        self.count += 1
+        if self.count in self.evaluations:
+            self.kept.append(value)
+        return value
+
+
+class EquilibriumStage(nn.Module):
+    """The loss of captures at the network's fixed point.
+
+    It is the root-mean-square error of each capture, so that quiet scenes, which PSNR counts like
+    any other, are not lost beside the difficult ones.
+
+    Args:
+        network: the denoiser.
+        sample: draws the captures of a step.
+        steps: of the whole run.
+        solve: how the fixed point is found.
+        gradient: how it is differentiated.
+        stability: what is added.
+    """
+
+    def __init__(
+        self,
+        network: FrameDenoiser,
+        sample: CaptureSampler,
+        steps: int,
+        solve: EquilibriumSettings,
+        gradient: GradientSettings,
+        stability: StabilitySettings,
+    ):
+        super().__init__()
+        self.network = network
+        self.sample = sample
+        self.steps = steps
+        self.solve = solve
+        self.gradient = gradient
+        self.form = GradientForm.parse(gradient.form)
+        self.stability = stability
+        #: where the last visit left the batches that are alive, by the step that drew them
+        self.states: dict[int, Tensor] = {}
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The mean loss of a step, and what was seen on the way; the backward pass adds to it."""
+        drawn = self._drawn_at(step)
+        batch = self.sample(drawn).to(next(self.network.parameters()).device)
+        operator = SensingOperator(batch.mask)
+        f = make_map(self.network, operator, batch.measurement, self.solve)
+        state = self.states.pop(drawn, None)
+        if state is None:
+            state = f.start(start_video(operator, batch.measurement, self.solve))
+        limit = self._max_iter(step / self.steps)
+        facts: dict[str, float] = {}
+
+        def note_adjoint(adjoint: Solution) -> None:
+            facts["adjoint_residual"] = float(np.mean(adjoint.residual))
+
+        with torch.no_grad():
+            walked = _Remembering(f, self._stops(limit))
+            found = iterate(
+                walked if walked.evaluations else f, state, replace(self.solve, max_iter=limit)
+            )
+        at = Linearised(f, found.x)
+        fixed = differentiable(
+            f,
+            at,
+            self.form,
+            tol=self.gradient.tol,
+            max_iter=self.gradient.max_iter,
+            on_adjoint=note_adjoint,
+        )
+        loss = error = self._error(f.video(fixed), batch)
+        for back, value in enumerate(reversed(walked.kept), start=1):
+            loss = loss + 0.8**back * self._error(f.video(f(value.detach())), batch)
+        facts["error"] = float(error.detach())
+        facts["residual"] = float(np.mean(found.residual))
+        facts["evaluations"] = float(np.mean(found.evaluations))
+        if self._drawn_at(step + self.stability.visits) == drawn:
+            self.states[drawn] = found.x
+        else:
+            loss = loss + self._penalty(at, step, facts)
+        return loss, facts
+
+    def _penalty(self, at: Linearised, step: int, facts: dict[str, float]) -> Tensor:
+        """What keeps the Jacobian small, differentiable; what was seen goes into `facts`."""
+        stability, total = self.stability, at.value.new_zeros(())
+        probe = self.sample.probe(step, at.value.shape).to(at.value)
+        if stability.jacobian:
+            size = jacobian_penalty(at, probe).mean()
+            total = total + stability.jacobian * size
+            facts["jacobian"] = float(size.detach())
+        if stability.expansion:
+            growth = dominant_growth(at, probe)
+            total = total + stability.expansion * (growth - stability.contraction).relu().mean()
+            facts["growth"] = float(growth.detach().mean())
+        return total
+
+    def _drawn_at(self, step: int) -> int:
+        """The step that drew the batch of a step: each round of `visits` steps draws one anew."""
+        visits = self.stability.visits
+        place, turn = step % visits, step // visits
+        age = (turn - place) % visits
+        return max(place, step - age * visits)
+
+    def _stops(self, limit: int) -> list[int]:
+        count = self.stability.correction
+        return [limit * (i + 1) // (count + 1) for i in range(count)]
+
+    def _max_iter(self, progress: float) -> int:
+        last = self.stability.max_iter
+        first = self.stability.first_max_iter or last
+        return round(first + (last - first) * min(1.0, 2 * progress))
+
+    def _error(self, video: Tensor, batch: CaptureBatch) -> Tensor:
+        return (video - batch.video).square().flatten(1).mean(1).clamp(min=1e-12).sqrt().mean()
+
+
+class EquilibriumValidation:
+    """Quality and convergence on fixed captures of held-out clips.
+
+    Args:
+        clips: arrays `(F, H, W)`, uint8; the centre of each is filmed from its first frame on by
+            a random binary mask, without noise.
+        frames: T.
+        side: of the crops, pixels.
+        solve: as the model will be run.
+    """
+
+    def __init__(
+        self, clips: Sequence[np.ndarray], *, frames: int, side: int, solve: EquilibriumSettings
+    ):
+        self.solve = solve
+        self.captures = []
+        for clip in (c for c in clips if len(c) >= frames):
+            _, h, w = clip.shape
+            y, x = max(0, h - side) // 2, max(0, w - side) // 2
+            piece = clip[:frames, y : y + side, x : x + side].astype(np.float32) / 255
+            mask = make_mask("binary", piece.shape, np.random.default_rng(0))
+            self.captures.append((piece, torch.from_numpy(mask)))
+
+    def __call__(self, network: FrameDenoiser) -> dict[str, float]:
+        """Means over the captures, and the largest contraction estimate.
+
+        `psnr` (dB), `ssim`, `evaluations`, `residual`, `converged` (share), `contraction`.
+        """
+        network.eval()
+        device = next(network.parameters()).device
+        rows: list[dict[str, Any]] = []
+        for piece, mask in self.captures:
+            operator = SensingOperator(mask.to(device))
+            y = operator.A(torch.from_numpy(piece).to(device).unsqueeze(0))
+            with torch.no_grad():
+                f = make_map(network, operator, y, self.solve)
+                found = iterate(f, f.start(start_video(operator, y, self.solve)), self.solve)
+            video = f.video(found.x)[0].cpu().numpy().clip(0, 1)
+            likeness = ssim(video, piece)
+            rows.append(
+                {
+                    "psnr": np.mean(psnr(video, piece)),
+                    "ssim": np.nan if likeness is None else np.mean(likeness),
+                    "evaluations": found.evaluations[0],
+                    "residual": found.residual[0],
+                    "converged": found.status[0] == "converged",
+                    "contraction": spectrum(f, found.x, steps=16)[0].radius,
+                }
+            )
+        network.train()
+        figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        figures["contraction"] = max(float(row["contraction"]) for row in rows)
+        return figures

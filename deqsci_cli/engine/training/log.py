@@ -1,0 +1,65 @@
+"""What a training leaves to be read: `log.jsonl`, and TensorBoard's files where asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io.atomic import atomic_write
+
+LOG = "log.jsonl"
+
+
+class TrainingLog:
+    """The figures of a run, a line for each validation.
+
+    Args:
+        folder: of the run.
+        step: where the run stands; what a killed run has written beyond it is taken out.
+        tensorboard: write for TensorBoard as well.
+    """
+
+    def __init__(self, folder: Path, *, step: int, tensorboard: bool):
+        self.path = folder / LOG
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            with atomic_write(self.path, overwrite=True) as temporary:
+                kept = "".join(line for line in lines if _step(line) <= step)
+                temporary.write_text(kept, encoding="utf-8")
+        self.board: Any = _board(folder / "tensorboard", step) if tensorboard else None
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """One line, figures by name."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | figures) + "\n")
+        self.plot(step, figures)
+
+    def plot(self, step: int, figures: dict[str, float]) -> None:
+        """Figures for TensorBoard alone."""
+        if self.board is not None:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+
+def _step(line: str) -> float:
+    """The step of a line; infinite for what a killed run has written in part."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError(
+            "TensorBoard is not installed", hint="pip install 'deqsci[train]'"
+        ) from error
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,0 +1,125 @@
+"""Everything that decides a training, and what of it must stay the same within a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli.config import to_table
+from deqsci_cli.engine.device import DTYPES
+from deqsci_cli.engine.training.denoiser import DenoiserSettings
+from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
+from deqsci_cli.engine.training.videos import CaptureSettings
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.errors import UsageError
+
+STAGES = ("denoiser", "equilibrium")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training; a TOML file has the same names.
+
+    Attributes:
+        data: folders of training clips.
+        validation: folder of held-out clips, never trained on.
+        out: the model folder to be written; its last part is the model's name.
+        stage: `denoiser` (Gaussian noise on single frames) or `equilibrium` (through the fixed
+            point).
+        initial: a model whose weights to start from; None for random ones.
+        architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`.
+        options: the architecture's arguments.
+        steps: in all.
+        batch: patches, or captures, a step.
+        patch: their side, pixels.
+        learning_rate: highest; it rises for 2 % of the steps and falls to zero as a cosine.
+        clip_gradient: largest norm of a step's gradient.
+        validate_every: steps between two looks at the held-out clips.
+        validation_side: of the crops looked at, pixels.
+        seed: of weights, data and noise.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: `float32`, or `bfloat16` for the network's own computing.
+        tensorboard: write a log for TensorBoard.
+        denoiser: of the stage of this name.
+        captures: of the stage `equilibrium`: what is filmed,
+        solve: how the fixed point is found, there and wherever the model is used,
+        gradient: how it is differentiated,
+        stability: what keeps it stable.
+        resume: go on from the state in `out`.
+        overwrite: begin anew where a run lies already.
+    """
+
+    data: tuple[Path, ...]
+    validation: Path
+    out: Path
+    stage: str = "denoiser"
+    initial: str | None = None
+    architecture: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    steps: int = 10_000
+    batch: int = 16
+    patch: int = 64
+    learning_rate: float = 1e-3
+    clip_gradient: float = 1.0
+    validate_every: int = 500
+    validation_side: int = 160
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "float32"
+    tensorboard: bool = False
+    denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
+    captures: CaptureSettings = field(default_factory=CaptureSettings)
+    solve: EquilibriumSettings = field(default_factory=EquilibriumSettings)
+    gradient: GradientSettings = field(default_factory=GradientSettings)
+    stability: StabilitySettings = field(default_factory=StabilitySettings)
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise UsageError(f"there is no stage '{self.stage}'", hint=" or ".join(STAGES))
+        if self.initial is None and self.architecture is None:
+            raise UsageError("neither an architecture nor a model to start from is named")
+        if self.initial is not None and (self.architecture is not None or self.options):
+            raise UsageError("the model to start from brings its architecture and options along")
+        if self.dtype not in DTYPES[::2]:
+            raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES[::2]))
+        for name in ("steps", "batch", "validate_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1")
+        if min(self.patch, self.validation_side) < 8:
+            raise UsageError("patch and validation_side must be at least 8 pixels")
+        if not (self.learning_rate > 0 and self.clip_gradient > 0):
+            raise UsageError("learning_rate and clip_gradient must be above 0")
+        if self.stage == "equilibrium" and self.solve.warmup:
+            raise UsageError("a warm-up is not trained through", hint="take it out of solve")
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate of a step: a linear rise over the first 2 %, then a cosine to zero."""
+    rise = max(1, config.steps // 50)
+    if step < rise:
+        return config.learning_rate * (step + 1) / rise
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / config.steps))
+
+
+def recipe(config: TrainConfig) -> dict[str, Any]:
+    """What must not change within a run, as JSON has it."""
+    free = ("data", "validation", "out", "steps", "device", "validate_every", "tensorboard")
+    table = to_table(config)
+    return {k: v for k, v in table.items() if k not in (*free, "resume", "overwrite")}
+
+
+def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
+    """A resumed run goes on as it began; only its length may change."""
+    asked = recipe(config)
+    if changed := [name for name in {**asked, **saved} if asked.get(name) != saved.get(name)]:
+        was = ", ".join(f"{name} {json.dumps(saved.get(name))}" for name in changed)
+        raise UsageError(
+            f"the run was begun with {was}",
+            path=config.out,
+            hint="resume it with the same, or begin anew elsewhere",
+        )
