@@ -56,3 +56,64 @@ def show(
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
         console.out.print(f"[bold]{key}[/]: ", end="")
         console.out.print(text, markup=False, soft_wrap=True)
+
+
+@models.command()
+def certify(
+    name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
+    mask: options.Mask = None,
+    side: Annotated[
+        int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
+    ] = 128,
+    evaluations: Annotated[int, typer.Option(help="Most evaluations of an iteration.")] = 100,
+    device: options.Device = "auto",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure whether a model's iteration converges on captures, and say so in words.
+
+    The contraction estimate is the modulus of the dominant eigenvalue of the map's Jacobian at
+    the fixed point; below 1, plain iteration converges.
+    """
+    from deqsci_cli.engine import certify as engine  # torch is slow to import
+    from deqsci_cli.engine.device import keep_freed_memory
+    from deqsci_cli.engine.events import Event, Note
+    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.io.provenance import plain
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note) and not quiet:
+            console.note(event.text)
+
+    keep_freed_memory()
+    config = engine.CertifyConfig(
+        model=name,
+        inputs=options.expand(captures),
+        reading=Reading(mask),
+        side=side or None,
+        evaluations=evaluations,
+        device=device,
+    )
+    certificates = engine.certify(config, listen)
+    if as_json:
+        for certificate in certificates:
+            console.json_line(plain(asdict(certificate)))
+        return
+    shown = console.table("", "capture", "contraction", "± error", "plain", "accelerated")
+    shown.add_column("converges")
+    for c in certificates:
+        shown.add_row(
+            c.input,
+            f"{c.contraction:.3f}",
+            f"{c.error:.3f}",
+            _decay(c.plain),
+            _decay(c.accelerated),
+            c.verdict,
+        )
+    console.out.print(shown)
+
+
+def _decay(residuals: list[float]) -> str:
+    """A residual and after how many evaluations."""
+    return f"{min(residuals):.0e} in {len(residuals)}"

@@ -74,8 +74,9 @@ class AcceleratedGAPMap(GAPMap):
         operator, video, gathered = self.operator, state[:, :-1], state[:, -1]
         energy = operator.mask.sum(1)
         seen = operator.A(video)
-        missed = torch.where(operator.open, self.measurement - seen, 0.0)
-        gathered = gathered + missed / energy.clamp(min=1e-20)
+        missed = (self.measurement - seen) / energy.clamp(min=1e-20)
+        # Where no mask is open nothing is gathered; to carry it along would be an eigenvalue of 1.
+        gathered = torch.where(operator.open, gathered + missed, 0.0)
         video = video + operator.pseudo_inverse(gathered * energy - seen)
         video = self.denoiser(video, self.sigma)
         return torch.cat((video, gathered.unsqueeze(1)), dim=1)

@@ -64,7 +64,7 @@ def spectrum(f: Map, x: Tensor, *, steps: int = 30, seed: int = 0) -> list[Spect
         unit, length = _unit(image)
         hessenberg[:, j + 1, j] = length.double().cpu()
         basis.append(unit)
-    return [_read(h, torch.finfo(x.dtype).eps) for h in hessenberg]
+    return [_read(h, 100 * torch.finfo(x.dtype).eps) for h in hessenberg]
 
 
 def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,6 +74,9 @@ def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _read(hessenberg: Tensor, rounding: float) -> Spectrum:
+    if not torch.isfinite(hessenberg).all():
+        infinite = complex(float("inf"))
+        return Spectrum(infinite, infinite, float("inf"), 0.0)
     # Where the space closes every eigenvalue is found; what follows is rounding or zeros.
     closed = hessenberg.diagonal(-1) <= rounding * hessenberg.abs().max()
     if bool(closed.any()):

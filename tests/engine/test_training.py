@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import replace
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -25,29 +23,6 @@ from deqsci_cli.errors import DeqsciError, InputError, ModelError, OutputExistsE
 from deqsci_cli.networks.tv import TotalVariation
 
 
-def clip(frames: int, height: int, width: int, seed: int) -> np.ndarray:
-    """Smooth waves that travel, with a sharp edge between them."""
-    rng = np.random.default_rng(seed)
-    t, y, x = np.mgrid[:frames, :height, :width]
-    a, b, c = rng.uniform(0.1, 0.4, 3)
-    waves = 0.5 + 0.25 * np.sin(a * x + b * y + t) + 0.2 * ((x - 2 * t) % 23 < 9) * np.cos(c * y)
-    return np.rint(255 * np.clip(waves, 0, 1)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> tuple[Path, Path]:
-    """Folders `train` (a GIF, a PNG, a folder of PNGs) and `held` (a PNG)."""
-    root = tmp_path_factory.mktemp("data")
-    (root / "train" / "sequence").mkdir(parents=True)
-    (root / "held").mkdir()
-    iio.imwrite(root / "train" / "a.gif", clip(4, 40, 48, 0))
-    iio.imwrite(root / "train" / "b.png", clip(1, 33, 37, 1)[0])
-    for n, frame in enumerate(clip(3, 36, 36, 2)):
-        iio.imwrite(root / "train" / "sequence" / f"{n}.png", frame)
-    iio.imwrite(root / "held" / "c.png", clip(1, 40, 40, 3)[0])
-    return root / "train", root / "held"
-
-
 def config(data: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
     base = TrainConfig(
         data=(data[0],), validation=data[1], out=out, architecture="cnn",
@@ -55,17 +30,6 @@ def config(data: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
         validate_every=5, device="cpu",
     )  # fmt: skip
     return replace(base, **changes)
-
-
-class Stop:
-    """Presses Ctrl-C at an event, as a user would while it is shown."""
-
-    def __init__(self, step: int, kind: type = Stepped):
-        self.step, self.kind = step, kind
-
-    def __call__(self, event) -> None:
-        if isinstance(event, self.kind) and event.step == self.step:
-            raise KeyboardInterrupt
 
 
 def test_the_loss_falls_and_the_model_beats_doing_nothing(data, tmp_path):
@@ -86,27 +50,29 @@ def test_the_loss_falls_and_the_model_beats_doing_nothing(data, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cnn", "rsn-cnn", "ffdnet"])
-@pytest.mark.parametrize("stop", [Stop(1), Stop(5), Stop(7), Stop(5, Validated), Stop(12)],
-                         ids=["1", "5", "7", "validated", "last"])  # fmt: skip
-def test_a_resumed_run_ends_like_an_uninterrupted_one(data, tmp_path, name, stop):
+@pytest.mark.parametrize(
+    ("step", "kind"), [(1, Stepped), (5, Stepped), (7, Stepped), (5, Validated), (12, Stepped)]
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    data, tmp_path, read_log, stop_at, name, step, kind
+):
     whole = config(data, tmp_path / "whole", architecture=name)
     parts = config(data, tmp_path / "parts", architecture=name)
     expected = train(whole)
     with pytest.raises(KeyboardInterrupt):
-        train(parts, stop)
+        train(parts, stop_at(step, kind))
     notes: list[str] = []
     found = train(
         replace(parts, resume=True), lambda e: notes.append(e.text) if isinstance(e, Note) else None
     )
-    assert notes == [f"resumed at step {stop.step}"]
+    assert notes == [f"resumed at step {step}"]
     assert found.figures == expected.figures and found.steps == expected.steps == 12
-    for file in (zoo.WEIGHTS,):
-        assert (parts.out / file).read_bytes() == (whole.out / file).read_bytes()
-    logs = [[json.loads(x) for x in (c.out / LOG).read_text().splitlines()] for c in (whole, parts)]
+    assert (parts.out / zoo.WEIGHTS).read_bytes() == (whole.out / zoo.WEIGHTS).read_bytes()
+    logs = [read_log(run.out) for run in (whole, parts)]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0]] == [5, 10, 12]
 
 
-def test_an_existing_run_is_not_replaced_unasked(data, tmp_path):
+def test_an_existing_run_is_not_replaced_unasked(data, tmp_path, read_log):
     first = config(data, tmp_path / "m", steps=3)
     train(first)
     before = (first.out / zoo.WEIGHTS).read_bytes()
@@ -115,7 +81,7 @@ def test_an_existing_run_is_not_replaced_unasked(data, tmp_path):
     assert (first.out / zoo.WEIGHTS).read_bytes() == before
     train(replace(first, seed=1, overwrite=True))
     assert (first.out / zoo.WEIGHTS).read_bytes() != before
-    assert len((first.out / LOG).read_text().splitlines()) == 1  # the old log is gone
+    assert len(read_log(first.out)) == 1  # the old log is gone
 
 
 def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
@@ -128,7 +94,7 @@ def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
         train(first)
 
 
-def test_the_card_and_the_log(data, tmp_path):
+def test_the_card_and_the_log(data, tmp_path, read_log):
     done = train(config(data, tmp_path / "small-cnn", steps=6, seed=3))
     model = zoo.load(str(done.out))
     card = model.card
@@ -137,7 +103,7 @@ def test_the_card_and_the_log(data, tmp_path):
     assert card.training["seed"] == 3 and card.training["stage"] == "denoiser"
     assert card.training["data"] == ["train"]  # names alone: whose disk it was is nobody's business
     assert str(tmp_path) not in (done.out / zoo.CARD).read_text()
-    lines = [json.loads(line) for line in (done.out / LOG).read_text().splitlines()]
+    lines = read_log(done.out)
     assert [line["step"] for line in lines] == [5, 6]
     assert done.figures["psnr"] == max(line["psnr"] for line in lines)
     assert card.figures["validation"]["psnr"] == pytest.approx(done.figures["psnr"], abs=1e-3)
@@ -278,11 +244,11 @@ def poison(monkeypatch, broken) -> None:
     monkeypatch.setattr(DenoiserStage, "forward", forward)
 
 
-def test_a_step_whose_loss_is_not_finite_is_not_taken(data, tmp_path, monkeypatch):
+def test_a_step_whose_loss_is_not_finite_is_not_taken(data, tmp_path, monkeypatch, read_log):
     poison(monkeypatch, {7})
     done = train(config(data, tmp_path / "m", steps=10))
     assert done.steps == 10
-    lines = [json.loads(line) for line in (done.out / LOG).read_text().splitlines()]
+    lines = read_log(done.out)
     assert [line["skipped"] for line in lines] == [0, 1]
     weights = zoo.load(str(done.out)).network.state_dict()
     assert all(torch.isfinite(w).all() for w in weights.values())
@@ -293,7 +259,7 @@ def test_a_run_that_takes_no_more_steps_ends_and_can_be_resumed(data, tmp_path, 
     train(config(data, whole, steps=80))
     with monkeypatch.context() as patch:
         poison(patch, range(7, 80))
-        with pytest.raises(DeqsciError, match="50 steps in a row .* step 57"):
+        with pytest.raises(DeqsciError, match=r"50 steps in a row .* step 57"):
             train(config(data, broken, steps=80))
     # Later states hold the weights of step 7, the last that was taken.
     resumed = train(config(data, broken, steps=80, resume=True))

@@ -136,3 +136,14 @@ def test_start_and_video_are_inverse(make):
     x = scene()
     f = make(operator, operator.A(x), Identity(), 0.0)
     assert torch.equal(f.video(f.start(x)), x)
+
+
+def test_a_closed_pixel_adds_no_eigenvalue_of_1():
+    operator = camera(closed=True)
+    f = AcceleratedGAPMap(operator, operator.A(scene(1)), Shrink(), 0.5)
+    x = f.start(operator.average_frame(f.measurement))
+    dense = torch.autograd.functional.jacobian(f, x).reshape(x.numel(), x.numel())
+    at_the_pixel = torch.zeros_like(x)
+    at_the_pixel[0, -1, 2, 3] = 1
+    assert not operator.open[0, 2, 3]
+    assert torch.equal(dense @ at_the_pixel.flatten(), torch.zeros(x.numel(), dtype=F64))

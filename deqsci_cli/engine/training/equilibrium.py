@@ -10,18 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deqsci_cli.engine.training.videos import CaptureBatch, CaptureSampler
+from deqsci_cli.engine.training.videos import CaptureSampler, moving_camera
 from deqsci_cli.equilibrium.gradients import (
     GradientForm,
     Linearised,
     differentiable,
     dominant_growth,
     jacobian_penalty,
+    unroll,
 )
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_video
-from deqsci_cli.equilibrium.solvers import Map, Solution
+from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.equilibrium.spectrum import spectrum
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.physics.sensing import SensingOperator
@@ -33,7 +35,8 @@ class GradientSettings:
     """How the fixed point is differentiated.
 
     Attributes:
-        form: `exact`, `jfb`, `neumann:K` or `phantom:K,DAMPING`.
+        form: `exact`, `jfb`, `neumann:K`, `phantom:K,DAMPING`, or `unrolled:K`, which takes K
+            plain steps instead of solving and is there for comparison.
         tol: relative residual at which the adjoint equation of `exact` is met.
         max_iter: most products with the transposed Jacobian for it.
     """
@@ -73,7 +76,7 @@ class StabilitySettings:
     first_max_iter: int = 0
     visits: int = 4
     jacobian: float = 0.0
-    expansion: float = 0.1
+    expansion: float = 1.0
     contraction: float = 0.95
     correction: int = 0
     skip_above: float = 0.1
@@ -108,8 +111,8 @@ class _Remembering:
 class EquilibriumStage(nn.Module):
     """The loss of captures at the network's fixed point.
 
-    It is the root-mean-square error of each capture, so that quiet scenes, which PSNR counts like
-    any other, are not lost beside the difficult ones.
+    It is minus a tenth of their mean PSNR: with a plain square or absolute error the easy scenes
+    would be lost beside the difficult ones, and the network would learn to smooth.
 
     Args:
         network: the denoiser.
@@ -149,37 +152,50 @@ class EquilibriumStage(nn.Module):
         state = self.states.pop(drawn, None)
         if state is None:
             state = f.start(start_video(operator, batch.measurement, self.solve))
-        limit = self._max_iter(step / self.steps)
         facts: dict[str, float] = {}
+        at, fixed, on_the_way = self._settle(f, state, step, facts)
+        loss = _badness(f.video(fixed), batch.video)
+        facts["psnr"] = -10 * float(loss.detach())
+        for back, value in enumerate(reversed(on_the_way), start=1):
+            loss = loss + 0.8**back * _badness(f.video(f(value.detach())), batch.video)
+        if self._drawn_at(step + self.stability.visits) == drawn:
+            self.states[drawn] = at.point.detach()
+        else:
+            loss = loss + self._penalty(at, step, facts)
+        return loss, facts
+
+    def _settle(
+        self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
+    ) -> tuple[Linearised, Tensor, list[Tensor]]:
+        """The map at its fixed point, that point with its gradient, iterates that bear a loss."""
+        if self.form.name == "unrolled":
+            fixed = unroll(f, state, self.form.steps)
+            at = Linearised(f, fixed)
+            moved = norms(at.value.detach() - at.point.detach()) / norms(at.value.detach())
+            facts |= {"residual": float(moved.mean()), "evaluations": float(self.form.steps)}
+            return at, fixed, []
+        limit = self._max_iter(step / self.steps)
+        settings = replace(self.solve, max_iter=limit)
+        with torch.no_grad():
+            walked = _Remembering(f, self._stops(limit))
+            found = iterate(walked if walked.evaluations else f, state, settings)
 
         def note_adjoint(adjoint: Solution) -> None:
             facts["adjoint_residual"] = float(np.mean(adjoint.residual))
 
-        with torch.no_grad():
-            walked = _Remembering(f, self._stops(limit))
-            found = iterate(
-                walked if walked.evaluations else f, state, replace(self.solve, max_iter=limit)
-            )
         at = Linearised(f, found.x)
+        gradient = self.gradient
         fixed = differentiable(
             f,
             at,
             self.form,
-            tol=self.gradient.tol,
-            max_iter=self.gradient.max_iter,
+            tol=gradient.tol,
+            max_iter=gradient.max_iter,
             on_adjoint=note_adjoint,
         )
-        loss = error = self._error(f.video(fixed), batch)
-        for back, value in enumerate(reversed(walked.kept), start=1):
-            loss = loss + 0.8**back * self._error(f.video(f(value.detach())), batch)
-        facts["error"] = float(error.detach())
         facts["residual"] = float(np.mean(found.residual))
         facts["evaluations"] = float(np.mean(found.evaluations))
-        if self._drawn_at(step + self.stability.visits) == drawn:
-            self.states[drawn] = found.x
-        else:
-            loss = loss + self._penalty(at, step, facts)
-        return loss, facts
+        return at, fixed, walked.kept
 
     def _penalty(self, at: Linearised, step: int, facts: dict[str, float]) -> Tensor:
         """What keeps the Jacobian small, differentiable; what was seen goes into `facts`."""
@@ -211,16 +227,19 @@ class EquilibriumStage(nn.Module):
         first = self.stability.first_max_iter or last
         return round(first + (last - first) * min(1.0, 2 * progress))
 
-    def _error(self, video: Tensor, batch: CaptureBatch) -> Tensor:
-        return (video - batch.video).square().flatten(1).mean(1).clamp(min=1e-12).sqrt().mean()
+
+def _badness(video: Tensor, truth: Tensor) -> Tensor:
+    """The mean over the batch of log10 of the mean square error."""
+    return (video - truth).square().flatten(1).mean(1).clamp(min=1e-10).log10().mean()
 
 
 class EquilibriumValidation:
     """Quality and convergence on fixed captures of held-out clips.
 
     Args:
-        clips: arrays `(F, H, W)`, uint8; the centre of each is filmed from its first frame on by
-            a random binary mask, without noise.
+        clips: arrays `(F, H, W)`, uint8. The centre of each is filmed twice by a random binary
+            mask, without noise: the clip from its first frame on, and that frame by a moving
+            camera.
         frames: T.
         side: of the crops, pixels.
         solve: as the model will be run.
@@ -235,8 +254,14 @@ class EquilibriumValidation:
             _, h, w = clip.shape
             y, x = max(0, h - side) // 2, max(0, w - side) // 2
             piece = clip[:frames, y : y + side, x : x + side].astype(np.float32) / 255
-            mask = make_mask("binary", piece.shape, np.random.default_rng(0))
-            self.captures.append((piece, torch.from_numpy(mask)))
+            rng = np.random.default_rng(0)
+            filmed = moving_camera(piece[0], frames, min(piece.shape[1:]), 1.0, rng).clip(0, 1)
+            for video in (piece, filmed):
+                mask = make_mask("binary", video.shape, rng)
+                self.captures.append((video, torch.from_numpy(mask)))
+
+        if not self.captures:
+            raise InputError(f"no held-out clip has {frames} frames")
 
     def __call__(self, network: FrameDenoiser) -> dict[str, float]:
         """Means over the captures, and the largest contraction estimate.

@@ -34,7 +34,8 @@ class TrainingLog:
         """One line, figures by name."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | figures) + "\n")
-        self.plot(step, figures)
+        # Means over steps would lie on the curves of the steps themselves.
+        self.plot(step, {k: v for k, v in figures.items() if not k.startswith("train/")})
 
     def plot(self, step: int, figures: dict[str, float]) -> None:
         """Figures for TensorBoard alone."""

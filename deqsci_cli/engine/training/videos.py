@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from deqsci_cli.errors import InputError, UsageError
@@ -21,6 +22,10 @@ class CaptureSettings:
         frames: numbers of frames T; every step draws one.
         masks: kinds of mask (`physics.masks.KINDS`); every capture draws one.
         speeds: every n-th frame of a clip is taken, n drawn from these.
+        still: share of the captures that film one frame of a clip with a moving camera. What a
+            snapshot camera is for moves little from one coded frame to the next, clips of a
+            common camera move far more: a model trained on these alone learns to blur.
+        pan: fastest movement of that camera, pixels a frame.
         half: share of the crops taken at half resolution, where the clip is large enough; they
             have finer detail, and less of what a video codec has left of its own.
         brightness: least and greatest factor; what exceeds white is clipped.
@@ -31,6 +36,8 @@ class CaptureSettings:
     frames: tuple[int, ...] = (8,)
     masks: tuple[str, ...] = ("binary", "grey")
     speeds: tuple[int, ...] = (1, 2)
+    still: float = 0.5
+    pan: float = 1.5
     half: float = 0.5
     brightness: tuple[float, float] = (0.7, 1.2)
     noise: float = 0.005
@@ -43,8 +50,10 @@ class CaptureSettings:
             raise UsageError("frames and speeds must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
-        if not 0 <= self.half <= 1:
-            raise UsageError("half is a share between 0 and 1")
+        if not (0 <= self.half <= 1 and 0 <= self.still <= 1):
+            raise UsageError("half and still are shares between 0 and 1")
+        if self.pan < 0:
+            raise UsageError("pan must not be negative")
         if not 0 < self.brightness[0] <= self.brightness[1]:
             raise UsageError("brightness must be two rising numbers above 0")
         if self.noise < 0:
@@ -134,22 +143,57 @@ class CaptureSampler:
 
     def _video(self, frames: int, rng: np.random.Generator) -> np.ndarray:
         """A piece `(T, patch, patch)` of a clip in [0, 1], float32."""
-        settings, patch = self.settings, self.patch
+        settings = self.settings
         clip = self.clips[rng.choice(len(self.clips), p=self._weights)]
-        count, h, w = clip.shape
-        speeds = [s for s in settings.speeds if (frames - 1) * s < count]
-        speed = int(rng.choice(speeds)) if speeds else 1
-        first = rng.integers(count - (frames - 1) * speed)
-        times = first + speed * np.arange(frames)
-        if rng.random() < 0.5:
-            times = times[::-1]
-        half = rng.random() < settings.half and min(h, w) >= 2 * patch
-        side = 2 * patch if half else patch
-        y, x = rng.integers(h - side + 1), rng.integers(w - side + 1)
-        piece = clip[times, y : y + side, x : x + side].astype(np.float32)
-        if half:
-            piece = piece.reshape(frames, patch, 2, patch, 2).mean((2, 4))
+        if rng.random() < settings.still:
+            picture = self._crop(clip[[rng.integers(len(clip))]], 2 * self.patch, rng)[0]
+            piece = moving_camera(picture, frames, self.patch, settings.pan, rng)
+        else:
+            speeds = [s for s in settings.speeds if (frames - 1) * s < len(clip)]
+            speed = int(rng.choice(speeds)) if speeds else 1
+            first = rng.integers(len(clip) - (frames - 1) * speed)
+            times = first + speed * np.arange(frames)
+            if rng.random() < 0.5:
+                times = times[::-1]
+            piece = self._crop(clip[times], self.patch, rng)
         piece = np.rot90(piece, int(rng.integers(4)), axes=(1, 2))
         if rng.random() < 0.5:
             piece = piece[:, :, ::-1]
         return np.clip(piece * np.float32(rng.uniform(*settings.brightness) / 255), 0, 1)
+
+    def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+        """A square of a clip, float32, at half resolution for some; less if the clip is smaller."""
+        half = rng.random() < self.settings.half and min(clip.shape[1:]) >= 2 * side
+        height, width = (min(2 * side if half else side, n) for n in clip.shape[1:])
+        y = rng.integers(clip.shape[1] - height + 1)
+        x = rng.integers(clip.shape[2] - width + 1)
+        piece = clip[:, y : y + height, x : x + width].astype(np.float32)
+        if half:
+            piece = piece.reshape(len(clip), side, 2, side, 2).mean((2, 4))
+        return piece
+
+
+def moving_camera(
+    picture: np.ndarray, frames: int, side: int, pan: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A still picture filmed by a camera that pans and zooms evenly.
+
+    Args:
+        picture: `(h, w)`.
+        frames: T.
+        side: of the frames, pixels.
+        pan: fastest movement, pixels a frame.
+        rng: draws the movement.
+
+    Returns:
+        `(T, side, side)`, the middle of the picture at mid-time, by cubic splines.
+    """
+    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, pan)
+    zoom = rng.uniform(-0.05, 0.05)
+    time = (np.arange(frames) - (frames - 1) / 2)[:, None, None]
+    grid = np.arange(side) - (side - 1) / 2
+    scale = 1 + zoom * time / max(1, frames - 1)
+    y = (picture.shape[0] - 1) / 2 + scale * grid[:, None] + speed * np.sin(angle) * time
+    x = (picture.shape[1] - 1) / 2 + scale * grid + speed * np.cos(angle) * time
+    y, x = np.broadcast_arrays(y, x)
+    return map_coordinates(picture, [y, x], order=3, mode="reflect").astype(np.float32)
