@@ -60,6 +60,7 @@ def train(
     from deqsci_cli.engine import train as engine  # torch is slow to import
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Note, Stepped, Validated
+    from deqsci_cli.engine.training.parallel import is_first
 
     keep_freed_memory()
     given: dict[str, Any] = {
@@ -84,7 +85,7 @@ def train(
     table = {} if config is None else read_toml(config)
     table |= {name: value for name, value in given.items() if value is not None}
     run = build(engine.TrainConfig, override(table, settings or []), path=config)
-    with console.progress("loss", "residual", "rate", shown=not quiet) as bar:
+    with console.progress("loss", "residual", "rate", shown=is_first() and not quiet) as bar:
         task = bar.add_task("reading clips", total=None, loss="", residual="", rate="")
 
         def listen(event: Event) -> None:
@@ -108,6 +109,8 @@ def train(
                 console.note(event.text)
 
         result = engine.train(run, listen)
+    if not is_first():
+        return
     figure = result.figures.get("psnr")
     console.out.print(
         f"{result.out}: {result.steps} steps, best validation PSNR {console.number(figure)} dB; "

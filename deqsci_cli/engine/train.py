@@ -28,7 +28,7 @@ from deqsci_cli.engine.training.settings import (
     learning_rate,
     recipe,
 )
-from deqsci_cli.engine.training.videos import CaptureSampler
+from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import check_absent
 from deqsci_cli.networks.denoiser import FrameDenoiser
@@ -48,7 +48,7 @@ class TrainResult:
 
 
 def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
-    """Train a model; the best state by validation PSNR becomes it.
+    """Train a model; the best state by validation becomes it: one that converges, then by PSNR.
 
     Beside the model lie `state.safetensors`, the last state, to resume from, and `log.jsonl`. An
     interrupt saves the state before it goes on its way. A step whose loss or gradient is not
@@ -166,7 +166,7 @@ class _Run:
         """Validate, keep the model if it is the best, log, save the state."""
         config, facts = self.config, self.facts
         figures = self.validate(self.network)
-        best = figures["psnr"] >= facts["best"].get("psnr", -math.inf)
+        best = not facts["best"] or _rank(figures) >= _rank(facts["best"])
         if best:
             facts["best"] = figures
             card = _card(config, self.architecture, self.options, facts, self._seconds())
@@ -181,10 +181,17 @@ class _Run:
     def _keep(self) -> None:
         if self.workers.rank == 0:
             self.facts["seconds"] = self._seconds()
-            save_state(self.config.out, self.network, self.optimizer, self.facts, self.alive)
+            # Of several processes this one has its share of each batch alone.
+            alive = self.alive if self.workers.count == 1 else {}
+            save_state(self.config.out, self.network, self.optimizer, self.facts, alive)
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
+
+
+def _rank(figures: dict[str, float]) -> tuple[float, float]:
+    """What makes a state the better one: that its fixed points are met, then PSNR."""
+    return figures.get("converged", 1.0), figures["psnr"]
 
 
 def _network(config: TrainConfig) -> tuple[str, dict[str, Any], FrameDenoiser]:
@@ -219,8 +226,9 @@ def _validation(config: TrainConfig) -> DenoiserValidation | EquilibriumValidati
     clips, side = load_clips([config.validation]), config.validation_side
     if config.stage == "denoiser":
         return DenoiserValidation(clips, side=side)
-    frames = config.captures.frames[0]
-    return EquilibriumValidation(clips, frames=frames, side=side, solve=config.solve)
+    file, frames = config.captures.mask_file, config.captures.frames[0]
+    mask = None if file is None else own_mask(file, side)
+    return EquilibriumValidation(clips, frames=frames, side=side, solve=config.solve, mask=mask)
 
 
 def _card(
@@ -241,6 +249,8 @@ def _card(
     table["validation"] = config.validation.name
     if config.initial is not None:
         table["initial"] = Path(config.initial).name
+    if config.captures.mask_file is not None:
+        table["captures"]["mask_file"] = config.captures.mask_file.name
     return zoo.Card(
         name=config.out.name,
         summary=f"{architecture} {how}",

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from deqsci_cli.engine.events import Stepped
+from deqsci_cli.engine.train import train
 from deqsci_cli.engine.training.log import LOG
+from deqsci_cli.engine.training.settings import TrainConfig
 
 
 def clip(frames: int, height: int, width: int, seed: int) -> np.ndarray:
@@ -45,6 +47,20 @@ def films(tmp_path_factory) -> tuple[Path, Path]:
         path.parent.mkdir(exist_ok=True)
         iio.imwrite(path, clip(6, 28, 32, seed))
     return root / "train", root / "held"
+
+
+@pytest.fixture(scope="session")
+def denoiser(films, tmp_path_factory) -> Path:
+    """The folder of a small model, to start from; its map contracts."""
+    out = tmp_path_factory.mktemp("denoiser") / "small"
+    train(
+        TrainConfig(
+            data=(films[0],), validation=films[1], out=out, architecture="cnn",
+            options={"channels": 4, "depth": 2}, steps=60, batch=8, patch=16, learning_rate=1e-2,
+            validate_every=60, validation_side=16, device="cpu",
+        )
+    )  # fmt: skip
+    return out
 
 
 @pytest.fixture

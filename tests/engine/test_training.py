@@ -141,7 +141,7 @@ def test_an_architecture_without_weights(data, tmp_path):
     "wrong",
     [{"steps": 0}, {"batch": 0}, {"validate_every": 0}, {"patch": 4}, {"learning_rate": 0.0},
      {"stage": "denoising"}, {"architecture": None}, {"initial": "pnp"}, {"dtype": "float64"},
-     {"clip_gradient": 0.0}, {"validation_side": 7}],
+     {"clip_gradient": 0.0}, {"validation_side": 7}, {"seed": -1}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(data, tmp_path, wrong):

@@ -237,18 +237,26 @@ class EquilibriumValidation:
     """Quality and convergence on fixed captures of held-out clips.
 
     Args:
-        clips: arrays `(F, H, W)`, uint8. The centre of each is filmed twice by a random binary
-            mask, without noise: the clip from its first frame on, and that frame by a moving
-            camera.
+        clips: arrays `(F, H, W)`, uint8. The centre of each is filmed twice, without noise: the
+            clip from its first frame on, and that frame by a moving camera.
         frames: T.
         side: of the crops, pixels.
         solve: as the model will be run.
+        mask: a camera's own `(T, H, W)`, at least as large as the crops; None for random binary
+            ones of `frames`.
     """
 
     def __init__(
-        self, clips: Sequence[np.ndarray], *, frames: int, side: int, solve: EquilibriumSettings
+        self,
+        clips: Sequence[np.ndarray],
+        *,
+        frames: int,
+        side: int,
+        solve: EquilibriumSettings,
+        mask: np.ndarray | None = None,
     ):
         self.solve = solve
+        frames = frames if mask is None else len(mask)
         self.captures = []
         for clip in (c for c in clips if len(c) >= frames):
             _, h, w = clip.shape
@@ -257,9 +265,9 @@ class EquilibriumValidation:
             rng = np.random.default_rng(0)
             filmed = moving_camera(piece[0], frames, min(piece.shape[1:]), 1.0, rng).clip(0, 1)
             for video in (piece, filmed):
-                mask = make_mask("binary", video.shape, rng)
-                self.captures.append((video, torch.from_numpy(mask)))
-
+                _, h, w = video.shape
+                code = make_mask("binary", video.shape, rng) if mask is None else mask[:, :h, :w]
+                self.captures.append((video, torch.from_numpy(code)))
         if not self.captures:
             raise InputError(f"no held-out clip has {frames} frames")
 

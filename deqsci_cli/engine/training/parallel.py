@@ -57,6 +57,11 @@ class Workers:
             dist.barrier()
 
 
+def is_first() -> bool:
+    """Whether this is process 0 of `torchrun`, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def join(device: torch.device) -> Iterator[Workers]:
     """Join the processes of `torchrun`, or be the only one.

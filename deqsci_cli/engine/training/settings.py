@@ -90,6 +90,8 @@ class TrainConfig:
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")
+        if self.seed < 0:
+            raise UsageError("the seed must not be negative")
         if min(self.patch, self.validation_side) < 8:
             raise UsageError("patch and validation_side must be at least 8 pixels")
         if not (self.learning_rate > 0 and self.clip_gradient > 0):

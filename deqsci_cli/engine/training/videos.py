@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.io.stack import read_mask
 from deqsci_cli.physics.masks import KINDS, make_mask
 
 
@@ -21,6 +23,8 @@ class CaptureSettings:
     Attributes:
         frames: numbers of frames T; every step draws one.
         masks: kinds of mask (`physics.masks.KINDS`); every capture draws one.
+        mask_file: a camera's own calibrated mask, to train for that camera alone: pieces of it
+            take the place of `masks`, its number of frames that of `frames`.
         speeds: every n-th frame of a clip is taken, n drawn from these.
         still: share of the captures that film one frame of a clip with a moving camera. What a
             snapshot camera is for moves little from one coded frame to the next, clips of a
@@ -35,6 +39,7 @@ class CaptureSettings:
 
     frames: tuple[int, ...] = (8,)
     masks: tuple[str, ...] = ("binary", "grey")
+    mask_file: Path | None = None
     speeds: tuple[int, ...] = (1, 2)
     still: float = 0.5
     pan: float = 1.5
@@ -106,7 +111,9 @@ class CaptureSampler:
         seed: int,
         share: tuple[int, int] = (0, 1),
     ):
-        most = max(settings.frames)
+        self.mask = None if settings.mask_file is None else own_mask(settings.mask_file, patch)
+        self.frames = settings.frames if self.mask is None else (len(self.mask),)
+        most = max(self.frames)
         self.clips = [c for c in clips if len(c) >= most and min(c.shape[1:]) >= patch]
         if not self.clips:
             raise InputError(
@@ -127,12 +134,12 @@ class CaptureSampler:
 
     def __call__(self, step: int) -> CaptureBatch:
         """The captures of a step."""
-        frames = int(np.random.default_rng([self.seed, step]).choice(self.settings.frames))
+        frames = int(np.random.default_rng([self.seed, step, 0, 2]).choice(self.frames))
         rngs = [np.random.default_rng([self.seed, step, place]) for place in self.places]
         videos, masks, measurements = [], [], []
         for rng in rngs:
             video = self._video(frames, rng)
-            mask = make_mask(str(rng.choice(self.settings.masks)), video.shape, rng)
+            mask = self._mask(video.shape, rng)
             level = rng.uniform(0, self.settings.noise)
             noise = rng.standard_normal(video.shape[1:], dtype=np.float32)
             videos.append(video)
@@ -140,6 +147,12 @@ class CaptureSampler:
             measurements.append((mask * video).sum(0) + np.float32(level) * noise)
         stacked = [torch.from_numpy(np.stack(part)) for part in (videos, masks, measurements)]
         return CaptureBatch(*stacked)
+
+    def _mask(self, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+        if self.mask is None:
+            return make_mask(str(rng.choice(self.settings.masks)), shape, rng)
+        y, x = (rng.integers(n - self.patch + 1) for n in self.mask.shape[1:])
+        return self.mask[:, y : y + self.patch, x : x + self.patch]
 
     def _video(self, frames: int, rng: np.random.Generator) -> np.ndarray:
         """A piece `(T, patch, patch)` of a clip in [0, 1], float32."""
@@ -171,6 +184,18 @@ class CaptureSampler:
         if half:
             piece = piece.reshape(len(clip), side, 2, side, 2).mean((2, 4))
         return piece
+
+
+def own_mask(path: Path, patch: int) -> np.ndarray:
+    """A camera's mask `(T, H, W)`, fully open at 1, so that noise keeps its unit."""
+    mask = read_mask(path)
+    if min(mask.shape[1:]) < patch:
+        raise InputError(
+            f"the mask is smaller than the patch of {patch}x{patch} pixels",
+            path=path,
+            hint="use a smaller --patch",
+        )
+    return mask / mask.max()
 
 
 def moving_camera(

@@ -1,0 +1,108 @@
+"""Several processes on one training give what one process gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from deqsci_cli import zoo
+from deqsci_cli.config import build, read_toml
+from deqsci_cli.engine import train as training
+from deqsci_cli.engine.train import train
+from deqsci_cli.engine.training.parallel import Workers
+from deqsci_cli.engine.training.settings import TrainConfig
+from deqsci_cli.errors import UsageError
+
+COMMON = """
+steps = 6
+batch = 4
+patch = 12
+validate_every = 4
+validation_side = 16
+device = "cpu"
+captures.frames = [3]
+solve = { map = "gap", max_iter = 12 }
+stability = { max_iter = 3, visits = 3, jacobian = 0.01, correction = 1, skip_above = 1.0 }
+"""
+NEW = 'architecture = "rsn-cnn"\noptions = { channels = 4, depth = 2 }'
+
+
+def recipe(films: tuple[Path, Path], folder: Path, stage: str, start: str) -> Path:
+    file = folder / "run.toml"
+    text = f"""
+        data = ["{films[0].as_posix()}"]
+        validation = "{films[1].as_posix()}"
+        stage = "{stage}"
+        {start}
+        {COMMON}
+    """
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the wheels for it have no torchrun")
+@pytest.mark.parametrize("stage", ["denoiser", "equilibrium"])
+def test_two_processes_train_as_one(films, denoiser, tmp_path, read_log, environment, stage):
+    # At a map that does not contract, Anderson's method would multiply the rounding.
+    start = NEW if stage == "denoiser" else f'initial = "{denoiser.as_posix()}"'
+    file = recipe(films, tmp_path, stage, start)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "deqsci_cli", "train", "--config", str(file), "-o", str(tmp_path / "two")),
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("two: 6 steps") == 1, done.stdout
+    one = build(TrainConfig, read_toml(file) | {"out": str(tmp_path / "one")})
+    train(one)
+
+    folders = [tmp_path / "one", tmp_path / "two"]
+    expected, found = (load_file(folder / zoo.WEIGHTS) for folder in folders)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
+    logs = [read_log(folder) for folder in folders]
+    assert [line["step"] for line in logs[1]] == [4, 6]
+    for ours, theirs in zip(*logs, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-3, atol=1e-5)
+
+    # One process goes on where two have left off.
+    longer = replace(one, out=tmp_path / "two", resume=True, steps=9)
+    assert train(longer).steps == 9
+    weights = load_file(tmp_path / "two" / zoo.WEIGHTS)
+    assert all(torch.isfinite(weight).all() for weight in weights.values())
+
+
+def test_a_batch_that_cannot_be_shared(films, tmp_path, monkeypatch):
+    @contextmanager
+    def join(device):
+        yield Workers(0, 3, device)
+
+    monkeypatch.setattr(training, "join", join)
+    file = recipe(films, tmp_path, "denoiser", NEW)
+    run = build(TrainConfig, read_toml(file) | {"out": str(tmp_path / "m")})
+    with pytest.raises(UsageError, match="a batch of 4 cannot be shared by 3") as caught:
+        train(run)
+    assert caught.value.exit_code == 2 and not run.out.exists()
+
+
+def test_one_process_agrees_with_itself():
+    alone = Workers(0, 1, torch.device("cpu"))
+    values = {"loss": 0.1, "residual": float("inf")}
+    assert alone.mean(values) == values and alone.mean({}) == {}
+    assert alone.any(True) is True and alone.any(False) is False
+    module = torch.nn.Linear(2, 2)
+    assert alone.wrap(module) is module and alone.share == (0, 1)
+    alone.wait()
