@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class _Run:
         torch.manual_seed(config.seed)
         self.architecture, self.options, self.network = _network(config)
         self.network.to(workers.device).train()
+        self.initial = {name: w.clone() for name, w in self.network.state_dict().items()}
         if not any(True for _ in self.network.parameters()):
             raise UsageError(f"architecture {self.architecture} has nothing to train")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
@@ -165,18 +167,33 @@ class _Run:
     def _look(self) -> None:
         """Validate, keep the model if it is the best, log, save the state."""
         config, facts = self.config, self.facts
-        figures = self.validate(self.network)
+        model = self._blended()
+        figures = self.validate(model)
         best = not facts["best"] or _rank(figures) >= _rank(facts["best"])
         if best:
             facts["best"] = figures
             card = _card(config, self.architecture, self.options, facts, self._seconds())
-            zoo.save_model(config.out, self.network, card, overwrite=True)
+            zoo.save_model(config.out, model, card, overwrite=True)
         means = {f"train/{name}": total / n for name, (total, n) in facts["sums"].items()}
         assert self.log is not None
         self.log.write(facts["step"], figures | means | {"skipped": facts["skipped"]})
         facts |= {"validated": facts["step"], "sums": {}}
         self._keep()
         self.on_event(Validated(facts["step"], figures, best))
+
+    def _blended(self) -> FrameDenoiser:
+        """The network, or one between it and where it began."""
+        if self.config.blend == 1:
+            return self.network
+        model = copy.deepcopy(self.network)
+        trained = model.state_dict()
+        model.load_state_dict(
+            {
+                name: torch.lerp(w, trained[name], self.config.blend)
+                for name, w in self.initial.items()
+            }
+        )
+        return model
 
     def _keep(self) -> None:
         if self.workers.rank == 0:

@@ -310,6 +310,22 @@ def test_a_model_brings_its_architecture_and_its_weights(films, denoiser, tmp_pa
     assert all(0 < most <= 2 * run.learning_rate for most in moved)
 
 
+def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, denoiser, tmp_path):
+    folders = [denoiser]
+    for blend in (0.25, 1.0):
+        run = config(
+            films, tmp_path / f"blend{blend}", steps=4, blend=blend, **start_from(denoiser)
+        )
+        train(run)
+        folders.append(run.out)
+    first, mixed, trained = (zoo.load(str(f)).network.state_dict() for f in folders)
+    for name, weight in first.items():
+        torch.testing.assert_close(mixed[name], 0.75 * weight + 0.25 * trained[name])
+        assert not torch.equal(weight, trained[name])
+    with pytest.raises(UsageError, match="blend"):
+        config(films, tmp_path / "none", blend=0.5)
+
+
 def test_the_card_and_what_it_is_good_for(films, tmp_path):
     solve = EquilibriumSettings(map="gap", sigma=0.03, start="gap-tv", max_iter=9, tol=1e-2)
     run = config(films, tmp_path / "small-gap", steps=4, solve=solve)
