@@ -259,7 +259,7 @@ def _card(
     denoiser = config.stage == "denoiser"
     how = "trained as a Gaussian denoiser" if denoiser else "trained at its equilibrium"
     table = to_table(config, only_changed=True)
-    for name in ("resume", "overwrite", "out", "device"):
+    for name in ("resume", "overwrite", "out", "device", "tensorboard"):
         table.pop(name, None)
     # Names alone: whose disk it was is nobody's business.
     table["data"] = [p.name for p in config.data]
