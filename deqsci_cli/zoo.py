@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 
 from deqsci_cli.errors import DeqsciError, ModelError
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
 
 WEIGHTS = "model.safetensors"
@@ -57,7 +57,7 @@ class Model:
     An architecture without weights, such as total variation, has no hash.
     """
 
-    network: FrameDenoiser
+    network: Denoiser
     card: Card
     path: Path
     sha256: str | None
@@ -155,7 +155,7 @@ def load(name: str) -> Model:
     return Model(network, card, folder, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def save_model(folder: Path, network: FrameDenoiser, card: Card, *, overwrite: bool) -> None:
+def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) -> None:
     """Write a model's two files, each whole or not at all.
 
     Args:

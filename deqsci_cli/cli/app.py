@@ -62,9 +62,10 @@ def main() -> None:
     except DeqsciError as error:
         show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer's for Ctrl-C
+            sys.stderr.write("interrupted\n")
+        raise
     except BrokenPipeError:  # the reader of our results, say `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

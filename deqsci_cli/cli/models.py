@@ -63,6 +63,10 @@ def certify(
     name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
     mask: options.Mask = None,
+    measurement_key: options.MeasurementKey = None,
+    mask_key: options.MaskKey = None,
+    axes: options.Axes = None,
+    scale: options.Scale = None,
     side: Annotated[
         int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
     ] = 128,
@@ -90,7 +94,7 @@ def certify(
     config = engine.CertifyConfig(
         model=name,
         inputs=options.expand(captures),
-        reading=Reading(mask),
+        reading=Reading(mask, measurement_key, mask_key, None, axes, scale),
         side=side or None,
         evaluations=evaluations,
         device=device,

@@ -11,7 +11,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.device import choose_device, memory_errors, prepare
 from deqsci_cli.engine.events import Note, OnEvent, ignore
 from deqsci_cli.engine.reading import Reading
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_video
+from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import UsageError
 from deqsci_cli.physics.sensing import SensingOperator
@@ -99,7 +99,7 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
             operator = SensingOperator(mask)
             with torch.no_grad():
                 f = make_map(network, operator, y, settings)
-                state = f.start(start_video(operator, y, settings))
+                state = start_state(f, settings)
                 accelerated = iterate(f, state, settings)
                 plain = iterate(f, state, replace(settings, solver="picard", damping=1.0))
             outer = spectrum(f, accelerated.x)[0]

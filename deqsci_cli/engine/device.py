@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.errors import DeviceError, UsageError
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 
 #: what `--dtype` may say
 DTYPES = ("float32", "float64", "bfloat16")
@@ -82,21 +82,20 @@ def keep_freed_memory() -> None:
         return
 
 
-class Bfloat16(FrameDenoiser):
+class Bfloat16(Denoiser):
     """A denoiser under bfloat16 autocast; the iteration around it keeps full precision."""
 
-    def __init__(self, network: FrameDenoiser):
+    def __init__(self, network: Denoiser):
         super().__init__()
         self.network = network
+        self.sees_measurement = network.sees_measurement
 
-    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
-        with torch.autocast(frames.device.type, torch.bfloat16):
-            return self.network.denoise(frames, sigma).to(frames.dtype)
+    def forward(self, video: Tensor, *seen: Tensor | float) -> Tensor:
+        with torch.autocast(video.device.type, torch.bfloat16):
+            return self.network(video, *seen).to(video.dtype)
 
 
-def prepare(
-    network: FrameDenoiser, device: torch.device, dtype: str
-) -> tuple[FrameDenoiser, torch.dtype]:
+def prepare(network: Denoiser, device: torch.device, dtype: str) -> tuple[Denoiser, torch.dtype]:
     """A network ready for a device and precision, and the precision of everything around it.
 
     Args:

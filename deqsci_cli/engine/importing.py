@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import ARCHITECTURES, build
 
 _LAYER = re.compile(r"^(.*\.)?(\d+)\.(\w+)$")
@@ -73,7 +73,7 @@ def convolutions(tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor | N
     return out
 
 
-def import_checkpoint(path: Path, architecture: str) -> tuple[FrameDenoiser, dict[str, Any]]:
+def import_checkpoint(path: Path, architecture: str) -> tuple[Denoiser, dict[str, Any]]:
     """A published checkpoint as one of our networks.
 
     Reads sequential 3×3 networks: the CNN and RSN-CNN of DE-GAP, FFDNet as published with its

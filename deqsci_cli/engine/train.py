@@ -30,9 +30,10 @@ from deqsci_cli.engine.training.settings import (
     recipe,
 )
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
+from deqsci_cli.engine.training.warmup import WarmupStage, WarmupValidation
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import check_absent
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
 
 # A run that has skipped so many steps without a break will not mend itself.
@@ -78,7 +79,8 @@ class _Run:
         torch.manual_seed(config.seed)
         self.architecture, self.options, self.network = _network(config)
         self.network.to(workers.device).train()
-        self.initial = {name: w.clone() for name, w in self.network.state_dict().items()}
+        #: where the blend starts from
+        self.initial = copy.deepcopy(self.network.state_dict()) if config.blend < 1 else {}
         if not any(True for _ in self.network.parameters()):
             raise UsageError(f"architecture {self.architecture} has nothing to train")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
@@ -105,6 +107,14 @@ class _Run:
             self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
 
     def run(self) -> TrainResult:
+        try:
+            self._steps()
+        finally:
+            if self.log is not None:
+                self.log.close()
+        return TrainResult(self.config.out, self.facts["step"], self.facts["best"])
+
+    def _steps(self) -> None:
         config, facts = self.config, self.facts
         with deferred_interrupt() as interrupted:
             while True:
@@ -123,9 +133,6 @@ class _Run:
                 except KeyboardInterrupt:
                     self._keep()
                     raise
-        if self.log is not None:
-            self.log.close()
-        return TrainResult(config.out, facts["step"], facts["best"])
 
     def _step(self) -> dict[str, float]:
         """One step of the optimiser, or none where it would do harm; what was seen in it."""
@@ -181,9 +188,9 @@ class _Run:
         self._keep()
         self.on_event(Validated(facts["step"], figures, best))
 
-    def _blended(self) -> FrameDenoiser:
+    def _blended(self) -> Denoiser:
         """The network, or one between it and where it began."""
-        if self.config.blend == 1:
+        if not self.initial:
             return self.network
         model = copy.deepcopy(self.network)
         trained = model.state_dict()
@@ -211,7 +218,7 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
     return figures.get("converged", 1.0), figures["psnr"]
 
 
-def _network(config: TrainConfig) -> tuple[str, dict[str, Any], FrameDenoiser]:
+def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     """Architecture, its options, and the network to be trained."""
     if config.initial is None:
         assert config.architecture is not None
@@ -223,8 +230,8 @@ def _network(config: TrainConfig) -> tuple[str, dict[str, Any], FrameDenoiser]:
 
 
 def _stage(
-    config: TrainConfig, network: FrameDenoiser, workers: Workers
-) -> DenoiserStage | EquilibriumStage:
+    config: TrainConfig, network: Denoiser, workers: Workers
+) -> DenoiserStage | WarmupStage | EquilibriumStage:
     """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
     clips = load_clips(config.data)
     shared: dict[str, Any] = {
@@ -232,8 +239,14 @@ def _stage(
     }  # fmt: skip
     inner = Bfloat16(network) if config.dtype == "bfloat16" else network
     if config.stage == "denoiser":
+        if network.sees_measurement:
+            raise UsageError(
+                "this network denoises no single frames", hint="its first stage is warmup"
+            )
         return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
     sampler = CaptureSampler(clips, config.captures, **shared)
+    if config.stage == "warmup":
+        return WarmupStage(inner, sampler, config.solve, config.warmup)
     return EquilibriumStage(
         inner, sampler, config.steps, config.solve, config.gradient, config.stability
     )
@@ -244,8 +257,9 @@ def _validation(config: TrainConfig) -> DenoiserValidation | EquilibriumValidati
     if config.stage == "denoiser":
         return DenoiserValidation(clips, side=side)
     file, frames = config.captures.mask_file, config.captures.frames[0]
-    mask = None if file is None else own_mask(file, side)
-    return EquilibriumValidation(clips, frames=frames, side=side, solve=config.solve, mask=mask)
+    mask = None if file is None else own_mask(file, side, "validation_side")
+    kind = WarmupValidation if config.stage == "warmup" else EquilibriumValidation
+    return kind(clips, frames=frames, side=side, solve=config.solve, mask=mask)
 
 
 def _card(
@@ -256,8 +270,12 @@ def _card(
     seconds: float,
 ) -> zoo.Card:
     """What a model's card can say of itself."""
-    denoiser = config.stage == "denoiser"
-    how = "trained as a Gaussian denoiser" if denoiser else "trained at its equilibrium"
+    how = {
+        "denoiser": "trained as a Gaussian denoiser",
+        "warmup": "trained by single evaluations",
+        "equilibrium": "trained at its equilibrium",
+    }[config.stage]
+    solve = {} if config.stage == "denoiser" else to_table(config.solve, only_changed=True)
     table = to_table(config, only_changed=True)
     for name in ("resume", "overwrite", "out", "device", "tensorboard"):
         table.pop(name, None)
@@ -273,7 +291,7 @@ def _card(
         summary=f"{architecture} {how}",
         architecture=architecture,
         options=options,
-        equilibrium={} if denoiser else to_table(config.solve, only_changed=True),
+        equilibrium=solve,
         training={
             "stage": config.stage,
             **table,

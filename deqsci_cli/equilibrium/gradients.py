@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.solvers import Map, Solution, anderson
+from deqsci_cli.equilibrium.solvers import Map, Solution, anderson, norms, unit
 from deqsci_cli.errors import UsageError
 
 OnAdjoint = Callable[[Solution], None]
@@ -160,12 +160,7 @@ def dominant_growth(at: Linearised, probe: Tensor, *, steps: int = 6) -> Tensor:
         probe: where the iteration starts, shaped like the state.
         steps: products with the transposed Jacobian before the last.
     """
-    mode = probe
+    mode, _ = unit(probe)
     for _ in range(steps):
-        mode = _unit(at.pull(_unit(mode)))
-    return at.pull(_unit(mode), differentiable=True).flatten(1).norm(dim=1)
-
-
-def _unit(x: Tensor) -> Tensor:
-    lengths = x.flatten(1).norm(dim=1).clamp(min=1e-30)
-    return x / lengths.view(-1, *[1] * (x.ndim - 1))
+        mode, _ = unit(at.pull(mode))
+    return norms(at.pull(mode, differentiable=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 
 
@@ -21,7 +21,7 @@ class GAPMap:
     Args:
         operator: the camera.
         measurement: `(B, H, W)`.
-        denoiser: called as `D(video, sigma)`.
+        denoiser: of single frames, or one that sees the measurement too.
         sigma: noise level of the denoiser, in [0, 1] units; one number, or one a sample `(B,)`.
     """
 
@@ -29,7 +29,7 @@ class GAPMap:
         self,
         operator: SensingOperator,
         measurement: Tensor,
-        denoiser: FrameDenoiser,
+        denoiser: Denoiser,
         sigma: Tensor | float,
     ):
         self.operator = operator
@@ -49,8 +49,16 @@ class GAPMap:
             sigma = sigma[samples]
         return type(self)(operator, self.measurement[samples], self.denoiser, sigma)
 
+    def denoise(self, video: Tensor) -> Tensor:
+        """The denoiser on a video, with all that it wants to see."""
+        if not self.denoiser.sees_measurement:
+            return self.denoiser(video, self.sigma)
+        average = self.operator.average_frame(self.measurement)
+        rest = self.operator.left_over(video, self.measurement)
+        return self.denoiser(video, self.sigma, average, rest)
+
     def __call__(self, state: Tensor) -> Tensor:
-        return self.denoiser(self.operator.project(state, self.measurement), self.sigma)
+        return self.denoise(self.operator.project(state, self.measurement))
 
 
 class AcceleratedGAPMap(GAPMap):
@@ -78,7 +86,7 @@ class AcceleratedGAPMap(GAPMap):
         # Where no mask is open nothing is gathered; to carry it along would be an eigenvalue of 1.
         gathered = torch.where(operator.open, gathered + missed, 0.0)
         video = video + operator.pseudo_inverse(gathered * energy - seen)
-        video = self.denoiser(video, self.sigma)
+        video = self.denoise(video)
         return torch.cat((video, gathered.unsqueeze(1)), dim=1)
 
 

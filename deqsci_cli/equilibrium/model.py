@@ -20,7 +20,7 @@ from deqsci_cli.equilibrium.solvers import (
     picard,
 )
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 
@@ -99,7 +99,7 @@ TV_START = EquilibriumSettings(map="accelerated-gap", sigma=0.1, tol=1e-3, max_i
 
 
 def solve(
-    network: FrameDenoiser,
+    network: Denoiser,
     operator: SensingOperator,
     measurement: Tensor,
     settings: EquilibriumSettings,
@@ -121,7 +121,7 @@ def solve(
     """
     with torch.no_grad():
         f = make_map(network, operator, measurement, settings)
-        state = f.start(start_video(operator, measurement, settings))
+        state = start_state(f, settings)
         traces: list[list[float]] = [[] for _ in range(len(measurement))]
         spent = 0
 
@@ -151,7 +151,7 @@ def solve(
 
 
 def make_map(
-    network: FrameDenoiser,
+    network: Denoiser,
     operator: SensingOperator,
     measurement: Tensor,
     settings: EquilibriumSettings,
@@ -160,15 +160,16 @@ def make_map(
     return MAPS[settings.map](operator, measurement, network, settings.sigma)
 
 
-def start_video(
-    operator: SensingOperator, measurement: Tensor, settings: EquilibriumSettings
-) -> Tensor:
-    """The videos `(B, T, H, W)` that a batch starts from."""
+def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:
+    """Where a map's iteration starts."""
+    operator, measurement = f.operator, f.measurement
     if settings.start == "adjoint":
-        return operator.A_adjoint(measurement)
-    if settings.start == "gap-tv":
-        return solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
-    return operator.average_frame(measurement)
+        video = operator.A_adjoint(measurement)
+    elif settings.start == "gap-tv":
+        video = solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
+    else:
+        video = operator.average_frame(measurement)
+    return f.start(video)
 
 
 def iterate(

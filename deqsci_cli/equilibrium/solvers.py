@@ -48,6 +48,13 @@ def norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=wide)
 
 
+def unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples `(B, …)` at length 1, and their lengths `(B,)`; what has no length stays zero."""
+    lengths = norms(x)
+    divisor = lengths.clamp(min=1e-30).to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+    return x / divisor, lengths
+
+
 class _Run:
     """The book-keeping that every solver shares: who is active, the best iterates, the traces."""
 

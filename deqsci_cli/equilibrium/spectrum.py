@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.gradients import Linearised
-from deqsci_cli.equilibrium.solvers import Map
+from deqsci_cli.equilibrium.solvers import Map, unit
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def spectrum(f: Map, x: Tensor, *, steps: int = 30, seed: int = 0) -> list[Spect
     rng = torch.Generator().manual_seed(seed)
     first = torch.randn(x.shape, generator=rng, dtype=torch.float64).to(x)
     steps = min(steps, x[0].numel())
-    basis = [_unit(first.flatten(1))[0]]
+    basis = [unit(first.flatten(1))[0]]
     hessenberg = torch.zeros(x.shape[0], steps + 1, steps, dtype=torch.float64)
     for j in range(steps):
         image = at.pull(basis[j].view_as(x)).flatten(1)
@@ -61,16 +61,10 @@ def spectrum(f: Map, x: Tensor, *, steps: int = 30, seed: int = 0) -> list[Spect
                 share = (vector * image).sum(1, keepdim=True)
                 image = image - share * vector
                 hessenberg[:, i, j] += share[:, 0].double().cpu()
-        unit, length = _unit(image)
+        direction, length = unit(image)
         hessenberg[:, j + 1, j] = length.double().cpu()
-        basis.append(unit)
+        basis.append(direction)
     return [_read(h, 100 * torch.finfo(x.dtype).eps) for h in hessenberg]
-
-
-def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors `(B, n)` at length 1, and their lengths; what has no length stays zero."""
-    lengths = torch.linalg.vector_norm(vectors, dim=1)
-    return vectors / lengths.clamp(min=1e-30).unsqueeze(1), lengths
 
 
 def _read(hessenberg: Tensor, rounding: float) -> Spectrum:

@@ -1,4 +1,4 @@
-"""What every denoiser here is: a module called as `D(video, sigma)`."""
+"""What every network here is: a denoiser, called as `D(video, sigma)` or with the measurement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,17 @@ def initialise(layers: nn.ModuleList) -> None:
     layers.get_parameter(f"{len(layers) - 1}.weight").data.mul_(0.1)
 
 
-class FrameDenoiser(nn.Module):
+class Denoiser(nn.Module):
+    """A module called as `D(video, sigma)`, videos `(B, T, H, W)`.
+
+    One that looks at the measurement as well is called as `D(video, sigma, average, rest)`, with
+    `SensingOperator.average_frame` and `SensingOperator.left_over` of the video.
+    """
+
+    sees_measurement = False
+
+
+class FrameDenoiser(Denoiser):
     """A denoiser that treats the frames of a video one by one.
 
     Sub-classes write `denoise(frames, sigma)` for frames `(N, 1, H, W)` and `sigma` `(N, 1, 1, 1)`.

@@ -11,20 +11,22 @@ from torch import nn
 
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.cnn import CNN
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.ffdnet import FFDNet
+from deqsci_cli.networks.rnn import BidirectionalRNN
 from deqsci_cli.networks.rsn_cnn import RSNCNN
 from deqsci_cli.networks.tv import TotalVariation
 
-ARCHITECTURES: dict[str, Callable[..., FrameDenoiser]] = {
+ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
     "cnn": CNN,
     "rsn-cnn": RSNCNN,
     "ffdnet": FFDNet,
+    "rnn": BidirectionalRNN,
     "tv": TotalVariation,
 }
 
 
-def build(architecture: str, options: Mapping[str, Any] | None = None) -> FrameDenoiser:
+def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denoiser:
     """A network by its name.
 
     Args:

@@ -55,6 +55,15 @@ class SensingOperator:
         frame = torch.where(self.open, frame, level)
         return frame.unsqueeze(1).expand(-1, self.mask.shape[1], -1, -1).contiguous()
 
+    def left_over(self, video: Tensor, measurement: Tensor) -> Tensor:
+        """What is left of the measurement for each frame when all others are taken out.
+
+        `(y - sum_{s != t} mask_s x_s) / max mask`, `(B, T, H, W)`: of a video that agrees with
+        the measurement, each frame as its mask shows it.
+        """
+        rest = self.mask * video + (measurement - self.A(video)).unsqueeze(1)
+        return rest / self.mask.amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
+
     def subset(self, samples: Tensor) -> SensingOperator:
         """The operator of some samples of the batch (indices)."""
         if self.mask.shape[0] == 1:

@@ -109,6 +109,7 @@ def test_130_interrupted_keeps_what_is_done(capture, tmp_path, environment):
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
+    assert told.endswith("interrupted\n")
     assert "Traceback" not in told
     names = sorted(p.name for p in (tmp_path / "films").iterdir())
     assert names == ["report.json", "scene_0.gif", "scene_0.tif"]

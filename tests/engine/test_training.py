@@ -198,7 +198,7 @@ def test_data_that_is_not_there_or_too_small(data, tmp_path):
         load_clips([tmp_path / "empty"])
     with pytest.raises(InputError):
         load_clips([tmp_path / "none"])
-    with pytest.raises(InputError, match="smaller than the patch"):
+    with pytest.raises(InputError, match="no clip has a frame of at least 64x64"):
         PatchSampler(load_clips([data[0]]), patch=64, batch=1, seed=0)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deqsci_cli.equilibrium.maps import MAPS, AcceleratedGAPMap, GAPMap
 from deqsci_cli.equilibrium.solvers import anderson, picard
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
 from deqsci_cli.physics.sensing import SensingOperator
 
 F64 = torch.float64
@@ -147,3 +147,37 @@ def test_a_closed_pixel_adds_no_eigenvalue_of_1():
     at_the_pixel[0, -1, 2, 3] = 1
     assert not operator.open[0, 2, 3]
     assert torch.equal(dense @ at_the_pixel.flatten(), torch.zeros(x.numel(), dtype=F64))
+
+
+class Witness(Denoiser):
+    """Keeps what it is shown."""
+
+    sees_measurement = True
+
+    def forward(self, video: Tensor, sigma: float, average: Tensor, rest: Tensor) -> Tensor:
+        self.seen = video, sigma, average, rest
+        return 0.5 * video
+
+
+@every_map
+def test_a_denoiser_that_sees_the_measurement_is_shown_it(make):
+    operator, x = camera(batch=2), scene()
+    y = operator.A(x)
+    witness = Witness()
+    f = make(operator, y, witness, 0.25)
+    state = f.start(x.flip(1))
+    f(state)
+    video, sigma, average, rest = witness.seen
+    assert sigma == 0.25
+    torch.testing.assert_close(average, operator.average_frame(y))
+    torch.testing.assert_close(rest, operator.left_over(video, y))
+    if make is GAPMap:  # the video agrees with the measurement: each frame behind its own mask
+        torch.testing.assert_close(video, operator.project(x.flip(1), y))
+        opened = operator.open.unsqueeze(1).expand_as(rest)
+        shown = operator.mask * video / operator.mask.amax((1, 2, 3), keepdim=True)
+        torch.testing.assert_close(rest[opened], shown[opened])
+    # A part of the batch is shown its own measurement.
+    f.select(torch.tensor([1]))(state[1:])
+    for alone, both in zip(witness.seen, (video, None, average, rest), strict=True):
+        if both is not None:
+            torch.testing.assert_close(alone, both[1:])

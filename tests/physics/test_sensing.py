@@ -151,3 +151,23 @@ def test_subset_and_precision():
 def test_a_mask_of_wrong_rank_is_refused():
     with pytest.raises(ValueError, match=r"\(T, H, W\)"):
         SensingOperator(torch.ones(4, 4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_over_for_a_frame_when_the_others_are_taken_out(kind):
+    mask = masks(kind, (2, 4, 5, 3), 3)
+    operator = SensingOperator(mask)
+    rng = torch.Generator().manual_seed(5)
+    truth, guess = torch.rand(2, 2, 4, 5, 3, generator=rng, dtype=torch.float64)
+    y = operator.A(truth)
+    rest = operator.left_over(guess, y)
+    for b in range(2):
+        peak = mask[b].max()
+        for t in range(4):
+            others = sum(mask[b, s] * guess[b, s] for s in range(4) if s != t)
+            torch.testing.assert_close(rest[b, t] * peak, y[b] - others)
+    # Of the true video it is each frame behind its own mask, whatever unit the mask is in.
+    torch.testing.assert_close(
+        operator.left_over(truth, y), mask * truth / mask.amax((1, 2, 3), True)
+    )
+    torch.testing.assert_close(SensingOperator(7 * mask).left_over(guess, 7 * y), rest)

@@ -36,21 +36,22 @@ def load_clips(folders: Sequence[Path]) -> list[np.ndarray]:
     return clips
 
 
-class PatchSampler:
-    """Random square patches of single frames, flipped and turned at random.
+class ClipSampler:
+    """Random pieces of clips, flipped and turned at random.
 
-    Every other patch, where the clip is large enough, is taken at half resolution: that makes
-    detail finer and lessens what a video codec has left of its own.
-
-    Every patch has a random stream of its own, drawn from (seed, step, place in the batch), so
+    Every piece has a random stream of its own, drawn from (seed, step, place in the batch), so
     that neither a resumed run nor one shared among processes sees others.
 
     Args:
-        clips: arrays `(F, H, W)`, uint8.
-        patch: side of a patch, pixels.
-        batch: patches a step, over all processes.
+        clips: arrays `(F, H, W)`, uint8; those that are too short or too small are left out.
+        patch: side of a piece, pixels.
+        batch: pieces a step, over all processes.
         seed: of the whole run.
         share: (rank, processes): which part of each batch to make.
+        frames: that a clip must have.
+
+    Raises:
+        InputError: no clip is long and large enough.
     """
 
     def __init__(
@@ -61,33 +62,65 @@ class PatchSampler:
         batch: int,
         seed: int,
         share: tuple[int, int] = (0, 1),
+        frames: int = 1,
     ):
-        self.clips = [c for c in clips if min(c.shape[1:]) >= patch]
+        self.clips = [c for c in clips if len(c) >= frames and min(c.shape[1:]) >= patch]
         if not self.clips:
+            count = f"{frames} frames" if frames > 1 else "a frame"
             raise InputError(
-                f"every clip is smaller than the patch of {patch}x{patch} pixels",
-                hint="use a smaller --patch",
+                f"no clip has {count} of at least {patch}x{patch} pixels",
+                hint="use a smaller --patch" + (", or fewer frames" if frames > 1 else ""),
             )
         self.patch = patch
         self.places = range(share[0], batch, share[1])
         self.seed = seed
-        self._weights = np.array([len(c) for c in self.clips], dtype=float)
-        self._weights /= self._weights.sum()
+        lengths = np.array([len(c) for c in self.clips], dtype=float)
+        self._weights = lengths / lengths.sum()
+
+    def streams(self, step: int, *kind: int) -> list[np.random.Generator]:
+        """The random streams of this process's places in a step's batch."""
+        return [np.random.default_rng([self.seed, step, place, *kind]) for place in self.places]
+
+    def clip(self, rng: np.random.Generator) -> np.ndarray:
+        """A clip, each frame of all clips as likely."""
+        return self.clips[rng.choice(len(self.clips), p=self._weights)]
+
+    @staticmethod
+    def crop(clip: np.ndarray, side: int, half: float, rng: np.random.Generator) -> np.ndarray:
+        """A square of a clip, float32; less if the clip is smaller.
+
+        Args:
+            clip: `(F, H, W)`.
+            side: pixels.
+            half: how likely it is taken at half resolution, where the clip is large enough: that
+                makes detail finer and lessens what a video codec has left of its own.
+            rng: draws the place.
+        """
+        halved = rng.random() < half and min(clip.shape[1:]) >= 2 * side
+        height, width = (min(2 * side if halved else side, n) for n in clip.shape[1:])
+        y = rng.integers(clip.shape[1] - height + 1)
+        x = rng.integers(clip.shape[2] - width + 1)
+        piece = clip[:, y : y + height, x : x + width].astype(np.float32)
+        if halved:
+            piece = piece.reshape(len(clip), side, 2, side, 2).mean((2, 4))
+        return piece
+
+    @staticmethod
+    def turn(piece: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A piece `(F, side, side)` in one of its eight positions."""
+        piece = np.rot90(piece, int(rng.integers(4)), axes=(1, 2))
+        return piece[:, :, ::-1] if rng.random() < 0.5 else piece
+
+
+class PatchSampler(ClipSampler):
+    """Random square patches of single frames, every other one at half resolution."""
 
     def __call__(self, step: int) -> tuple[Tensor, list[np.random.Generator]]:
         """Patches `(batch, 1, patch, patch)` in [0, 1], and their generators to go on with."""
-        rngs = [np.random.default_rng([self.seed, step, place]) for place in self.places]
-        patches = np.stack([self._patch(rng) for rng in rngs])
-        return torch.from_numpy(patches[:, None]), rngs
+        rngs = self.streams(step)
+        return torch.from_numpy(np.stack([self._patch(rng) for rng in rngs])), rngs
 
     def _patch(self, rng: np.random.Generator) -> np.ndarray:
-        clip = self.clips[rng.choice(len(self.clips), p=self._weights)]
-        frames, h, w = clip.shape
-        half = rng.random() < 0.5 and min(h, w) >= 2 * self.patch
-        side = 2 * self.patch if half else self.patch
-        y, x = rng.integers(h - side + 1), rng.integers(w - side + 1)
-        piece = clip[rng.integers(frames), y : y + side, x : x + side].astype(np.float32) / 255
-        if half:
-            piece = piece.reshape(self.patch, 2, self.patch, 2).mean((1, 3))
-        piece = np.rot90(piece, int(rng.integers(4)))
-        return piece[:, ::-1] if rng.random() < 0.5 else piece
+        clip = self.clip(rng)
+        frame = clip[[rng.integers(len(clip))]]
+        return self.turn(self.crop(frame, self.patch, 0.5, rng) / 255, rng)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deqsci_cli.engine.training.clips import PatchSampler
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 
 #: noise levels of the validation, standard deviations out of 255
 LEVELS = (5, 12, 25, 50)
@@ -45,7 +45,7 @@ class DenoiserStage(nn.Module):
         settings: which noise.
     """
 
-    def __init__(self, network: FrameDenoiser, sample: PatchSampler, settings: DenoiserSettings):
+    def __init__(self, network: Denoiser, sample: PatchSampler, settings: DenoiserSettings):
         super().__init__()
         self.network = network
         self.sample = sample
@@ -83,7 +83,7 @@ class DenoiserValidation:
         self.levels = levels
 
     @torch.no_grad()
-    def __call__(self, network: FrameDenoiser) -> dict[str, float]:
+    def __call__(self, network: Denoiser) -> dict[str, float]:
         """Mean PSNR in dB by level (`psnr-12` …), and over all levels (`psnr`)."""
         network.eval()
         device = next(network.parameters()).device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,11 +20,11 @@ from deqsci_cli.equilibrium.gradients import (
     unroll,
 )
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_video
+from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr, ssim
@@ -125,7 +125,7 @@ class EquilibriumStage(nn.Module):
 
     def __init__(
         self,
-        network: FrameDenoiser,
+        network: Denoiser,
         sample: CaptureSampler,
         steps: int,
         solve: EquilibriumSettings,
@@ -151,13 +151,13 @@ class EquilibriumStage(nn.Module):
         f = make_map(self.network, operator, batch.measurement, self.solve)
         state = self.states.pop(drawn, None)
         if state is None:
-            state = f.start(start_video(operator, batch.measurement, self.solve))
+            state = start_state(f, self.solve)
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
-        loss = _badness(f.video(fixed), batch.video)
+        loss = badness(f.video(fixed), batch.video)
         facts["psnr"] = -10 * float(loss.detach())
         for back, value in enumerate(reversed(on_the_way), start=1):
-            loss = loss + 0.8**back * _badness(f.video(f(value.detach())), batch.video)
+            loss = loss + 0.8**back * badness(f.video(f(value.detach())), batch.video)
         if self._drawn_at(step + self.stability.visits) == drawn:
             self.states[drawn] = at.point.detach()
         else:
@@ -200,6 +200,8 @@ class EquilibriumStage(nn.Module):
     def _penalty(self, at: Linearised, step: int, facts: dict[str, float]) -> Tensor:
         """What keeps the Jacobian small, differentiable; what was seen goes into `facts`."""
         stability, total = self.stability, at.value.new_zeros(())
+        if not (stability.jacobian or stability.expansion):
+            return total
         probe = self.sample.probe(step, at.value.shape).to(at.value)
         if stability.jacobian:
             size = jacobian_penalty(at, probe).mean()
@@ -228,7 +230,7 @@ class EquilibriumStage(nn.Module):
         return round(first + (last - first) * min(1.0, 2 * progress))
 
 
-def _badness(video: Tensor, truth: Tensor) -> Tensor:
+def badness(video: Tensor, truth: Tensor) -> Tensor:
     """The mean over the batch of log10 of the mean square error."""
     return (video - truth).square().flatten(1).mean(1).clamp(min=1e-10).log10().mean()
 
@@ -271,20 +273,27 @@ class EquilibriumValidation:
         if not self.captures:
             raise InputError(f"no held-out clip has {frames} frames")
 
-    def __call__(self, network: FrameDenoiser) -> dict[str, float]:
+    def maps(self, network: Denoiser) -> Iterator[tuple[GAPMap, Tensor]]:
+        """The network's map of each capture, and the true video `(1, T, H, W)`."""
+        device = next(network.parameters()).device
+        for piece, mask in self.captures:
+            video, operator = (
+                torch.from_numpy(piece)[None].to(device),
+                SensingOperator(mask.to(device)),
+            )
+            yield make_map(network, operator, operator.A(video), self.solve), video
+
+    def __call__(self, network: Denoiser) -> dict[str, float]:
         """Means over the captures, and the largest contraction estimate.
 
         `psnr` (dB), `ssim`, `evaluations`, `residual`, `converged` (share), `contraction`.
         """
         network.eval()
-        device = next(network.parameters()).device
         rows: list[dict[str, Any]] = []
-        for piece, mask in self.captures:
-            operator = SensingOperator(mask.to(device))
-            y = operator.A(torch.from_numpy(piece).to(device).unsqueeze(0))
+        for f, truth in self.maps(network):
             with torch.no_grad():
-                f = make_map(network, operator, y, self.solve)
-                found = iterate(f, f.start(start_video(operator, y, self.solve)), self.solve)
+                found = iterate(f, start_state(f, self.solve), self.solve)
+            piece = truth[0].cpu().numpy()
             video = f.video(found.x)[0].cpu().numpy().clip(0, 1)
             likeness = ssim(video, piece)
             rows.append(

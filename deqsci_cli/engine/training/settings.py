@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.config import to_table
-from deqsci_cli.engine.device import DTYPES
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.engine.training.videos import CaptureSettings
+from deqsci_cli.engine.training.warmup import WarmupSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 
-STAGES = ("denoiser", "equilibrium")
+STAGES = ("denoiser", "warmup", "equilibrium")
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class TrainConfig:
         data: folders of training clips.
         validation: folder of held-out clips, never trained on.
         out: the model folder to be written; its last part is the model's name.
-        stage: `denoiser` (Gaussian noise on single frames) or `equilibrium` (through the fixed
-            point).
+        stage: `denoiser` (Gaussian noise on single frames), `warmup` (one evaluation of the map)
+            or `equilibrium` (through the fixed point).
         initial: a model whose weights to start from; None for random ones.
         architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`.
         options: the architecture's arguments.
@@ -47,9 +48,10 @@ class TrainConfig:
         dtype: `float32`, or `bfloat16` for the network's own computing.
         tensorboard: write a log for TensorBoard.
         denoiser: of the stage of this name.
-        captures: of the stage `equilibrium`: what is filmed,
-        solve: how the fixed point is found, there and wherever the model is used,
-        gradient: how it is differentiated,
+        warmup: of the stage of this name.
+        captures: of the stages `warmup` and `equilibrium`: what is filmed,
+        solve: how the fixed point is found, there and wherever the model is used.
+        gradient: of the stage `equilibrium`: how the fixed point is differentiated,
         stability: what keeps it stable.
         resume: go on from the state in `out`.
         overwrite: begin anew where a run lies already.
@@ -75,6 +77,7 @@ class TrainConfig:
     dtype: str = "float32"
     tensorboard: bool = False
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
+    warmup: WarmupSettings = field(default_factory=WarmupSettings)
     captures: CaptureSettings = field(default_factory=CaptureSettings)
     solve: EquilibriumSettings = field(default_factory=EquilibriumSettings)
     gradient: GradientSettings = field(default_factory=GradientSettings)
@@ -89,8 +92,8 @@ class TrainConfig:
             raise UsageError("neither an architecture nor a model to start from is named")
         if self.initial is not None and (self.architecture is not None or self.options):
             raise UsageError("the model to start from brings its architecture and options along")
-        if self.dtype not in DTYPES[::2]:
-            raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES[::2]))
+        if self.dtype not in DTYPES:
+            raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES))
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from deqsci_cli.engine.training.clips import ClipSampler
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.physics.masks import KINDS, make_mask
@@ -86,58 +88,41 @@ class CaptureBatch:
         )
 
 
-class CaptureSampler:
+class CaptureSampler(ClipSampler):
     """Captures of random pieces of clips.
-
-    Every capture has a random stream of its own, drawn from (seed, step, place in the batch), so
-    that neither a resumed run nor one shared among processes sees others.
 
     Args:
         clips: arrays `(F, H, W)`, uint8.
         settings: what to draw.
         patch: side of a crop, pixels.
-        batch: captures a step, over all processes.
-        seed: of the whole run.
-        share: (rank, processes): which part of each batch to make.
+        shared: what else a `ClipSampler` takes.
     """
 
     def __init__(
-        self,
-        clips: Sequence[np.ndarray],
-        settings: CaptureSettings,
-        *,
-        patch: int,
-        batch: int,
-        seed: int,
-        share: tuple[int, int] = (0, 1),
+        self, clips: Sequence[np.ndarray], settings: CaptureSettings, *, patch: int, **shared: Any
     ):
-        self.mask = None if settings.mask_file is None else own_mask(settings.mask_file, patch)
-        self.frames = settings.frames if self.mask is None else (len(self.mask),)
-        most = max(self.frames)
-        self.clips = [c for c in clips if len(c) >= most and min(c.shape[1:]) >= patch]
-        if not self.clips:
-            raise InputError(
-                f"no clip has {most} frames of at least {patch}x{patch} pixels",
-                hint="use a smaller --patch, or fewer frames",
-            )
         self.settings = settings
-        self.patch = patch
-        self.places = range(share[0], batch, share[1])
-        self.seed = seed
-        self._weights = np.array([len(c) for c in self.clips], dtype=float)
-        self._weights /= self._weights.sum()
+        self.mask = None
+        self.frames = settings.frames
+        if settings.mask_file is not None:
+            self.mask = own_mask(settings.mask_file, patch, "--patch")
+            self.frames = (len(self.mask),)
+        super().__init__(clips, patch=patch, frames=max(self.frames), **shared)
 
     def probe(self, step: int, shape: torch.Size) -> Tensor:
         """Standard normal numbers `(B, …)` for a step, whatever the captures are."""
-        rngs = [np.random.default_rng([self.seed, step, place, 1]) for place in self.places]
-        return torch.from_numpy(np.stack([rng.standard_normal(shape[1:]) for rng in rngs]))
+        drawn = [rng.standard_normal(shape[1:]) for rng in self.streams(step, 1)]
+        return torch.from_numpy(np.stack(drawn))
+
+    def uniform(self, step: int, count: int) -> Tensor:
+        """Numbers in [0, 1] for a step, `(B, count)`."""
+        return torch.from_numpy(np.stack([rng.random(count) for rng in self.streams(step, 3)]))
 
     def __call__(self, step: int) -> CaptureBatch:
         """The captures of a step."""
         frames = int(np.random.default_rng([self.seed, step, 0, 2]).choice(self.frames))
-        rngs = [np.random.default_rng([self.seed, step, place]) for place in self.places]
         videos, masks, measurements = [], [], []
-        for rng in rngs:
+        for rng in self.streams(step):
             video = self._video(frames, rng)
             mask = self._mask(video.shape, rng)
             level = rng.uniform(0, self.settings.noise)
@@ -157,10 +142,10 @@ class CaptureSampler:
     def _video(self, frames: int, rng: np.random.Generator) -> np.ndarray:
         """A piece `(T, patch, patch)` of a clip in [0, 1], float32."""
         settings = self.settings
-        clip = self.clips[rng.choice(len(self.clips), p=self._weights)]
+        clip = self.clip(rng)
         if rng.random() < settings.still:
-            picture = self._crop(clip[[rng.integers(len(clip))]], 2 * self.patch, rng)[0]
-            piece = moving_camera(picture, frames, self.patch, settings.pan, rng)
+            picture = self.crop(clip[[rng.integers(len(clip))]], 2 * self.patch, settings.half, rng)
+            piece = moving_camera(picture[0], frames, self.patch, settings.pan, rng)
         else:
             speeds = [s for s in settings.speeds if (frames - 1) * s < len(clip)]
             speed = int(rng.choice(speeds)) if speeds else 1
@@ -168,32 +153,25 @@ class CaptureSampler:
             times = first + speed * np.arange(frames)
             if rng.random() < 0.5:
                 times = times[::-1]
-            piece = self._crop(clip[times], self.patch, rng)
-        piece = np.rot90(piece, int(rng.integers(4)), axes=(1, 2))
-        if rng.random() < 0.5:
-            piece = piece[:, :, ::-1]
+            piece = self.crop(clip[times], self.patch, settings.half, rng)
+        piece = self.turn(piece, rng)
         return np.clip(piece * np.float32(rng.uniform(*settings.brightness) / 255), 0, 1)
 
-    def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-        """A square of a clip, float32, at half resolution for some; less if the clip is smaller."""
-        half = rng.random() < self.settings.half and min(clip.shape[1:]) >= 2 * side
-        height, width = (min(2 * side if half else side, n) for n in clip.shape[1:])
-        y = rng.integers(clip.shape[1] - height + 1)
-        x = rng.integers(clip.shape[2] - width + 1)
-        piece = clip[:, y : y + height, x : x + width].astype(np.float32)
-        if half:
-            piece = piece.reshape(len(clip), side, 2, side, 2).mean((2, 4))
-        return piece
 
+def own_mask(path: Path, side: int, option: str) -> np.ndarray:
+    """A camera's mask `(T, H, W)`, fully open at 1, so that noise keeps its unit.
 
-def own_mask(path: Path, patch: int) -> np.ndarray:
-    """A camera's mask `(T, H, W)`, fully open at 1, so that noise keeps its unit."""
+    Args:
+        path: its file.
+        side: of the pieces that will be cut from it, pixels.
+        option: what the user sets that side by.
+    """
     mask = read_mask(path)
-    if min(mask.shape[1:]) < patch:
+    if min(mask.shape[1:]) < side:
         raise InputError(
-            f"the mask is smaller than the patch of {patch}x{patch} pixels",
+            f"the mask is smaller than pieces of {side}x{side} pixels",
             path=path,
-            hint="use a smaller --patch",
+            hint=f"use a smaller {option}",
         )
     return mask / mask.max()
 

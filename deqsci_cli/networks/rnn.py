@@ -1,0 +1,93 @@
+"""`rnn`: the bidirectional recurrent network of DE-RNN, which sees all frames of a capture."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from deqsci_cli.networks.denoiser import Denoiser
+
+
+def _convolution(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Conv2d:
+    layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    layer.weight.data.mul_(gain)
+    layer.get_parameter("bias").data.zero_()
+    return layer
+
+
+class _Cell(nn.Module):
+    """One recurrent step: features and state come in together, and leave renewed."""
+
+    def __init__(self, features: int, state: int, blocks: int):
+        super().__init__()
+        width = features + state
+        self.split = (features, state)
+        self.inner = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
+        # Small, so that the blocks start as the identity.
+        self.outer = nn.ModuleList(_convolution(width, width, 0.1) for _ in range(blocks))
+        self.last = _convolution(width, width)
+
+    def forward(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        joint = torch.cat((features, state), dim=1)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            joint = joint + outer(inner(joint).relu_())
+        renewed = self.last(joint).relu_()
+        features, state = renewed.split(self.split, dim=1)
+        return features, state
+
+
+class BidirectionalRNN(Denoiser):
+    """A recurrent network that passes over the frames forward, then backward.
+
+    `R(x) = x - n(x)`. Each frame is seen with the normalised measurement and with what the
+    measurement leaves for it when the other frames are taken out; it does not look at
+    sigma. All of it is at half resolution. The backward pass starts from the forward one's
+    last state. Any number of frames, any size.
+    Sources: DE-RNN, arXiv 2201.06931; BIRNAT, arXiv 2003.13654's sequel (ECCV 2020).
+
+    Args:
+        features: width of a frame's features.
+        state: width of the hidden state.
+        blocks: residual blocks of two convolutions in a cell.
+    """
+
+    sees_measurement = True
+
+    def __init__(self, features: int = 24, state: int = 24, blocks: int = 4):
+        super().__init__()
+        width = features + state
+        self.state = state
+        self.enter = nn.ModuleList((_convolution(12, width), _convolution(width, features)))
+        self.forwards = _Cell(features, state, blocks)
+        self.backwards = _Cell(features, state, blocks)
+        self.leave = nn.ModuleList(
+            (_convolution(features + features, width), _convolution(width, 4, 0.1))
+        )
+
+    def forward(
+        self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
+    ) -> Tensor:
+        b, t, h, w = video.shape
+        seen = torch.stack((video, average - video, rest), dim=2).reshape(b * t, 3, h, w)
+        if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
+            seen = F.pad(seen, (0, w % 2, 0, h % 2), mode="replicate")
+        small = F.pixel_unshuffle(seen, 2)
+        small = small.contiguous(memory_format=torch.channels_last)
+        first, second = self.enter
+        entered = second(first(small).relu_()).relu_()
+        frames = entered.view(b, t, *entered.shape[1:]).unbind(1)
+        state = frames[0].new_zeros(b, self.state, *entered.shape[-2:])
+        onward = []
+        for frame in frames:
+            after, state = self.forwards(frame, state)
+            onward.append(after)
+        back: list[Tensor] = []
+        for frame in reversed(onward):
+            after, state = self.backwards(frame, state)
+            back.insert(0, after)
+        x = torch.cat((torch.stack(back, 1).flatten(0, 1), entered), dim=1)
+        first, second = self.leave
+        noise = F.pixel_shuffle(second(first(x).relu_()), 2)
+        return video - noise.view(b, t, *noise.shape[-2:])[..., :h, :w]
