@@ -54,7 +54,8 @@ def train(
 
     The stage `denoiser` teaches a network to take Gaussian noise off single frames; `warmup` to
     bring a video nearer to the truth in one evaluation of its map; `equilibrium` teaches it
-    through the fixed point that it will be used at. The README lists all settings of a file. Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
+    through the fixed point that it will be used at. The README lists all settings of a file.
+    Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli.config import build, override, read_toml
     from deqsci_cli.engine import train as engine  # torch is slow to import
