@@ -2,10 +2,10 @@
 
     python benchmarks/speed.py [--threads 2] [--frames 8] [--side 256]
 
-The floor runs the bare convolutions channels-last and frame by frame, with memory that stays
-with the process; nothing else of the network is in it. The naive form is what a plain
-`nn.Sequential` on all frames at once costs under the C library's own allocator. Both forms and
-the floor take turns, so that a machine that drifts drifts for all of them.
+The floor runs the bare convolutions channels-last, in the pieces that the network makes, with
+memory that stays with the process; nothing else of the network is in it. The naive form is what
+a plain `nn.Sequential` on all frames at once costs under the C library's own allocator. Both forms
+and the floor take turns, so that a machine that drifts drifts for all of them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.engine.device import keep_freed_memory
+from deqsci_cli.networks.cnn import CNN
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
 
 
-def plain(network: nn.Module) -> nn.Sequential:
+def plain(network: CNN) -> nn.Sequential:
     """The same convolutions as most code would have them: contiguous, all frames at once."""
     layers: list[nn.Module] = []
     for layer in network.layers:
@@ -32,7 +35,26 @@ def plain(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def seconds(call) -> float:
+def convolutions(network: nn.Module, call: Callable[[], object]) -> list[tuple[nn.Module, Tensor]]:
+    """Every convolution of an evaluation, and numbers as large as its input."""
+    found: list[tuple[nn.Module, Tensor]] = []
+    inputs: dict[torch.Size, Tensor] = {}
+
+    def note(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        shape = args[0].shape
+        if shape not in inputs:
+            inputs[shape] = torch.rand(shape).contiguous(memory_format=torch.channels_last)
+        found.append((layer, inputs[shape]))
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    call()
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def seconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
@@ -50,28 +72,27 @@ def main() -> None:
     video = torch.rand(1, options.frames, options.side, options.side)
     print("| network | naive s | here s | floor s | here / floor |")
     print("|---|---|---|---|---|")
-    nets = {name: build(name).eval() for name in ("cnn", "ffdnet")}
+    nets = {name: build(name).eval() for name in ("cnn", "ffdnet", "rnn")}
     # The naive form first, while the allocator is still the C library's own.
-    naive = plain(nets["cnn"])
+    naive = plain(CNN())
     frames = video.reshape(-1, 1, options.side, options.side)
     naive(frames)
     slow = statistics.median(seconds(lambda: naive(frames)) for _ in range(options.rounds))
     keep_freed_memory()
     for name, network in nets.items():
-        half = 2 if name == "ffdnet" else 1
-        channels = network.layers[0].in_channels
-        side = options.side // half
-        inputs = [torch.rand(1, channels, side, side) for _ in range(options.frames)]
+        seen = (video, video) if network.sees_measurement else ()
 
-        def floor(inputs: list[Tensor] = inputs, network: nn.Module = network) -> None:
-            for x in inputs:
-                for layer in network.layers:
-                    x = F.conv2d(x, layer.weight, padding=1)
+        def here(network: Denoiser = network, seen: tuple[Tensor, ...] = seen) -> None:
+            network(video, 0.05, *seen)
 
-        def here(network: nn.Module = network) -> None:
-            network(video, 0.05)
+        work = convolutions(network, here)
 
-        floor(), here()
+        def floor(work: list[tuple[nn.Module, Tensor]] = work) -> None:
+            for layer, x in work:
+                F.conv2d(x, layer.weight, padding=1)
+
+        floor()
+        here()
         pairs = [(seconds(here), seconds(floor)) for _ in range(options.rounds)]
         ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)

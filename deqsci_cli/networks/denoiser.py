@@ -39,6 +39,13 @@ class Denoiser(nn.Module):
     sees_measurement = False
 
 
+def frames_at_once(frames: Tensor) -> int:
+    """How many of the frames `(N, C, H, W)` a network had best be run on at once."""
+    if frames.device.type != "cpu" or torch.is_grad_enabled():
+        return len(frames)
+    return max(1, CPU_CHUNK_PIXELS // (frames.shape[-2] * frames.shape[-1]))
+
+
 class FrameDenoiser(Denoiser):
     """A denoiser that treats the frames of a video one by one.
 
@@ -63,9 +70,7 @@ class FrameDenoiser(Denoiser):
         frames = video.reshape(b * t, 1, h, w)
         levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
         levels = levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
-        chunk = b * t
-        if video.device.type == "cpu" and not torch.is_grad_enabled():
-            chunk = max(1, CPU_CHUNK_PIXELS // (h * w))
+        chunk = frames_at_once(frames)
         parts = [
             self.denoise(f, s)
             for f, s in zip(frames.split(chunk), levels.split(chunk), strict=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import Denoiser, frames_at_once
 
 
 def _convolution(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Conv2d:
@@ -71,23 +71,29 @@ class BidirectionalRNN(Denoiser):
     ) -> Tensor:
         b, t, h, w = video.shape
         seen = torch.stack((video, average - video, rest), dim=2).reshape(b * t, 3, h, w)
+        chunk = frames_at_once(seen)
         if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
             seen = F.pad(seen, (0, w % 2, 0, h % 2), mode="replicate")
-        small = F.pixel_unshuffle(seen, 2)
-        small = small.contiguous(memory_format=torch.channels_last)
-        first, second = self.enter
-        entered = second(first(small).relu_()).relu_()
-        frames = entered.view(b, t, *entered.shape[1:]).unbind(1)
+        entered = torch.cat([self._enter(part) for part in seen.split(chunk)])
+        frames = list(entered.view(b, t, *entered.shape[1:]).unbind(1))
         state = frames[0].new_zeros(b, self.state, *entered.shape[-2:])
-        onward = []
-        for frame in frames:
-            after, state = self.forwards(frame, state)
-            onward.append(after)
-        back: list[Tensor] = []
-        for frame in reversed(onward):
-            after, state = self.backwards(frame, state)
-            back.insert(0, after)
-        x = torch.cat((torch.stack(back, 1).flatten(0, 1), entered), dim=1)
-        first, second = self.leave
-        noise = F.pixel_shuffle(second(first(x).relu_()), 2)
+        for times, cell in ((range(t), self.forwards), (reversed(range(t)), self.backwards)):
+            for time in times:
+                frames[time], state = cell(frames[time], state)
+        passed = torch.stack(frames, dim=1).flatten(0, 1)
+        noise = torch.cat(
+            [
+                self._leave(torch.cat(parts, dim=1))
+                for parts in zip(passed.split(chunk), entered.split(chunk), strict=True)
+            ]
+        )
         return video - noise.view(b, t, *noise.shape[-2:])[..., :h, :w]
+
+    def _enter(self, seen: Tensor) -> Tensor:
+        first, second = self.enter
+        small = F.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+        return second(first(small).relu_()).relu_()
+
+    def _leave(self, features: Tensor) -> Tensor:
+        first, second = self.leave
+        return F.pixel_shuffle(second(first(features).relu_()), 2)

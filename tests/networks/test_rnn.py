@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deqsci_cli.engine.device import Bfloat16
+from deqsci_cli.networks import denoiser as denoiser_module
 from deqsci_cli.networks.registry import build, parameter_count
 from deqsci_cli.networks.rnn import BidirectionalRNN
 
@@ -85,6 +86,16 @@ def test_a_batch_is_its_samples():
     together = look(made, *seen)
     for b in range(3):
         torch.testing.assert_close(look(made, *(s[b : b + 1] for s in seen)), together[b : b + 1])
+
+
+@pytest.mark.parametrize("pixels", [1, 90 * 4, 10**9])
+def test_chunks_change_nothing(pixels, monkeypatch):
+    made, seen = network(), sights(2, 5, 10, 9)
+    with torch.enable_grad():  # all frames at once
+        expected = look(made, *seen)
+    monkeypatch.setattr(denoiser_module, "CPU_CHUNK_PIXELS", pixels)
+    with torch.no_grad():
+        torch.testing.assert_close(look(made, *seen), expected)
 
 
 @pytest.mark.parametrize("changed", [0, 2, 4])
