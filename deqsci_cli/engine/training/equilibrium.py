@@ -41,7 +41,7 @@ class GradientSettings:
         max_iter: most products with the transposed Jacobian for it.
     """
 
-    form: str = "exact"
+    form: str = "jfb"
     tol: float = 1e-2
     max_iter: int = 12
 
