@@ -103,7 +103,7 @@ def test_130_interrupted_keeps_what_is_done(capture, tmp_path, environment):
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         report = tmp_path / "films" / "report.json"
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not report.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
