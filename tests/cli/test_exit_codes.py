@@ -100,8 +100,10 @@ def test_130_interrupted_keeps_what_is_done(capture, tmp_path, environment):
         *("--solver", "picard", "--tol", "1e-30", "--max-iter", "3000", "-o", "films"),
     ]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         report = tmp_path / "films" / "report.json"
         deadline = time.monotonic() + 240
         while not report.exists() and time.monotonic() < deadline:
