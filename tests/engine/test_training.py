@@ -268,6 +268,15 @@ def test_a_run_that_takes_no_more_steps_ends_and_can_be_resumed(data, tmp_path, 
     assert all(torch.isfinite(w).all() for w in weights.values())
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own answer to Ctrl-C, which a shell's background jobs lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_until_nothing_is_half_done():
     with pytest.raises(KeyboardInterrupt), deferred_interrupt() as interrupted:
         signal.raise_signal(signal.SIGINT)
