@@ -1,6 +1,6 @@
 """Whether a model has one fixed point: answers from several starts, and far beyond its training.
 
-    python benchmarks/fixed_point.py CAPTURE… --models rnn,pnp --unit 10 [--plot FILE.svg]
+    python benchmarks/fixed_point.py CAPTURE… --models pnp,pnp-cnn --unit 10 [--plot FILE.svg]
 
 For each model and capture: how far the answers from the adjoint, from GAP-TV and from noise are
 apart at the model's own tolerance, and the PSNR after 1, 2, 5 and 20 times `unit` evaluations. The
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
+from deqsci_cli.engine.certify import centre
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.io import load_capture
@@ -27,21 +28,17 @@ from deqsci_cli.report.metrics import psnr
 TIMES = (1, 2, 5, 20)
 
 
-def middle(x: np.ndarray, side: int) -> torch.Tensor:
-    """The centre of the last two axes, `side` pixels square."""
-    top, left = ((n - min(n, side)) // 2 for n in x.shape[-2:])
-    return torch.from_numpy(np.ascontiguousarray(x[..., top : top + side, left : left + side]))
-
-
 def look(file: Path, name: str, side: int, unit: int) -> tuple[str, list[float], list[float]]:
     """A row of the table, and by evaluation the PSNR and the residual of the map's value."""
     capture, model = load_capture(file), zoo.load(name)
     settings = EquilibriumSettings.from_card(model.card.equilibrium)
     truth_frames = capture.truth_of(0)
     assert truth_frames is not None, f"{file} has no truth"
-    truth = middle(truth_frames, side).numpy()
-    y = middle(capture.measurements[:1], side)
-    f = make_map(model.network, SensingOperator(middle(capture.mask, side)), y, settings)
+    truth, y, mask = (
+        centre(torch.as_tensor(x), side)
+        for x in (truth_frames, capture.measurements[:1], capture.mask)
+    )
+    f = make_map(model.network, SensingOperator(mask), y, settings)
     answers = []
     with torch.no_grad():
         noise = torch.rand(1, *truth.shape, generator=torch.Generator().manual_seed(0))
@@ -52,7 +49,9 @@ def look(file: Path, name: str, side: int, unit: int) -> tuple[str, list[float],
 
         def watched(x: torch.Tensor) -> torch.Tensor:
             value = f(x)
-            quality.append(float(np.mean(psnr(f.video(value)[0].numpy().clip(0, 1), truth))))
+            quality.append(
+                float(np.mean(psnr(f.video(value)[0].numpy().clip(0, 1), truth.numpy())))
+            )
             return value
 
         longest = replace(settings, tol=1e-12, max_iter=unit * TIMES[-1])
@@ -82,7 +81,7 @@ def plot(curves: dict[str, tuple[list[float], list[float]]], target: Path) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("captures", nargs="+", type=Path)
-    parser.add_argument("--models", default="rnn,pnp")
+    parser.add_argument("--models", default="pnp")
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--unit", type=int, default=10)
     parser.add_argument("--plot", type=Path)

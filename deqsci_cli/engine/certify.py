@@ -93,8 +93,8 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
     certificates = []
     for path in config.inputs:
         capture = config.reading.load(path)
-        mask = _crop(torch.as_tensor(capture.mask), config.side).to(device)
-        y = _crop(torch.as_tensor(capture.measurements[:1]), config.side).to(device)
+        mask = centre(torch.as_tensor(capture.mask), config.side).to(device)
+        y = centre(torch.as_tensor(capture.measurements[:1]), config.side).to(device)
         with memory_errors(device):
             operator = SensingOperator(mask)
             with torch.no_grad():
@@ -159,8 +159,8 @@ def judge_convergence(
     )
 
 
-def _crop(x: torch.Tensor, side: int | None) -> torch.Tensor:
-    """The centre of the last two axes."""
+def centre(x: torch.Tensor, side: int | None) -> torch.Tensor:
+    """The centre of the last two axes, `side` pixels square at most; all of it for None."""
     if side is None:
         return x.float()
     h, w = x.shape[-2:]

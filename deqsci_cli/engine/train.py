@@ -233,16 +233,14 @@ def _stage(
     config: TrainConfig, network: Denoiser, workers: Workers
 ) -> DenoiserStage | WarmupStage | EquilibriumStage:
     """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
+    if config.stage == "denoiser" and network.sees_measurement:
+        raise UsageError("this network denoises no single frames", hint="its first stage is warmup")
     clips = load_clips(config.data)
     shared: dict[str, Any] = {
         "patch": config.patch, "batch": config.batch, "seed": config.seed, "share": workers.share
     }  # fmt: skip
     inner = Bfloat16(network) if config.dtype == "bfloat16" else network
     if config.stage == "denoiser":
-        if network.sees_measurement:
-            raise UsageError(
-                "this network denoises no single frames", hint="its first stage is warmup"
-            )
         return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
     sampler = CaptureSampler(clips, config.captures, **shared)
     if config.stage == "warmup":

@@ -6,6 +6,8 @@ Every map has `start(video)` and `video(state)` between videos and its own state
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -53,9 +55,12 @@ class GAPMap:
         """The denoiser on a video, with all that it wants to see."""
         if not self.denoiser.sees_measurement:
             return self.denoiser(video, self.sigma)
-        average = self.operator.average_frame(self.measurement)
         rest = self.operator.left_over(video, self.measurement)
-        return self.denoiser(video, self.sigma, average, rest)
+        return self.denoiser(video, self.sigma, self._average, rest)
+
+    @cached_property
+    def _average(self) -> Tensor:
+        return self.operator.average_frame(self.measurement)
 
     def __call__(self, state: Tensor) -> Tensor:
         return self.denoise(self.operator.project(state, self.measurement))

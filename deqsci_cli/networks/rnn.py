@@ -45,7 +45,7 @@ class BidirectionalRNN(Denoiser):
     measurement leaves for it when the other frames are taken out; it does not look at
     sigma. All of it is at half resolution. The backward pass starts from the forward one's
     last state. Any number of frames, any size.
-    Sources: DE-RNN, arXiv 2201.06931; BIRNAT, arXiv 2003.13654's sequel (ECCV 2020).
+    Sources: DE-RNN, arXiv 2201.06931; BIRNAT, Cheng et al., ECCV 2020.
 
     Args:
         features: width of a frame's features.

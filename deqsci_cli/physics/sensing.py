@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -62,7 +64,11 @@ class SensingOperator:
         the measurement, each frame as its mask shows it.
         """
         rest = self.mask * video + (measurement - self.A(video)).unsqueeze(1)
-        return rest / self.mask.amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
+        return rest / self._peak
+
+    @cached_property
+    def _peak(self) -> Tensor:
+        return self.mask.amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
 
     def subset(self, samples: Tensor) -> SensingOperator:
         """The operator of some samples of the batch (indices)."""

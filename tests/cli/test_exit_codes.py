@@ -105,7 +105,7 @@ def test_130_interrupted_keeps_what_is_done(capture, tmp_path, environment):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         report = tmp_path / "films" / "report.json"
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 90
         while not report.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -307,8 +307,8 @@ def test_a_model_brings_its_architecture_and_its_weights(films, denoiser, tmp_pa
             strict=True,
         )
     ]
-    # A step of Adam moves a weight by the learning rate, or a little more after a change of sign.
-    assert all(0 < most <= 2.1 * run.learning_rate for most in moved)
+    # Adam's first step is the learning rate; by Cauchy-Schwarz its second is at most 1.0014 of it.
+    assert all(0 < most <= 2.0015 * run.learning_rate for most in moved)
 
 
 def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, denoiser, tmp_path):

@@ -44,7 +44,7 @@ def test_it_settles_and_beats_total_variation(name, sample):
 @pytest.mark.parametrize(
     ("frames", "kind"), [(1, "grey"), (3, "binary"), (14, "grey"), (20, "shifting")]
 )
-def test_any_number_of_frames_and_any_mask(name, frames, kind, sample):
+def test_any_number_of_frames_and_any_mask(name, frames, kind):
     """A moving edge, filmed by a camera that no model was trained for."""
     rng = np.random.default_rng(2)
     mask = make_mask(kind, (frames, 31, 40), rng)

@@ -108,7 +108,29 @@ class _Remembering:
         return value
 
 
-class EquilibriumStage(nn.Module):
+class CaptureStage(nn.Module):
+    """What learns from captures: `stage(step) -> (loss, facts)`.
+
+    Args:
+        network: the denoiser.
+        sample: draws the captures of a step.
+        solve: the map, where it starts, and how its fixed point is found.
+    """
+
+    def __init__(self, network: Denoiser, sample: CaptureSampler, solve: EquilibriumSettings):
+        super().__init__()
+        self.network = network
+        self.sample = sample
+        self.solve = solve
+
+    def film(self, step: int) -> tuple[GAPMap, Tensor]:
+        """The network's map of the captures that a step draws, and their true video."""
+        batch = self.sample(step).to(next(self.network.parameters()).device)
+        operator = SensingOperator(batch.mask)
+        return make_map(self.network, operator, batch.measurement, self.solve), batch.video
+
+
+class EquilibriumStage(CaptureStage):
     """The loss of captures at the network's fixed point.
 
     It is minus a tenth of their mean PSNR: with a plain square or absolute error the easy scenes
@@ -132,11 +154,8 @@ class EquilibriumStage(nn.Module):
         gradient: GradientSettings,
         stability: StabilitySettings,
     ):
-        super().__init__()
-        self.network = network
-        self.sample = sample
+        super().__init__(network, sample, solve)
         self.steps = steps
-        self.solve = solve
         self.gradient = gradient
         self.form = GradientForm.parse(gradient.form)
         self.stability = stability
@@ -146,18 +165,16 @@ class EquilibriumStage(nn.Module):
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a step, and what was seen on the way; the backward pass adds to it."""
         drawn = self._drawn_at(step)
-        batch = self.sample(drawn).to(next(self.network.parameters()).device)
-        operator = SensingOperator(batch.mask)
-        f = make_map(self.network, operator, batch.measurement, self.solve)
+        f, truth = self.film(drawn)
         state = self.states.pop(drawn, None)
         if state is None:
             state = start_state(f, self.solve)
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
-        loss = badness(f.video(fixed), batch.video)
+        loss = badness(f.video(fixed), truth)
         facts["psnr"] = -10 * float(loss.detach())
         for back, value in enumerate(reversed(on_the_way), start=1):
-            loss = loss + 0.8**back * badness(f.video(f(value.detach())), batch.video)
+            loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
         if self._drawn_at(step + self.stability.visits) == drawn:
             self.states[drawn] = at.point.detach()
         else:
@@ -277,10 +294,8 @@ class EquilibriumValidation:
         """The network's map of each capture, and the true video `(1, T, H, W)`."""
         device = next(network.parameters()).device
         for piece, mask in self.captures:
-            video, operator = (
-                torch.from_numpy(piece)[None].to(device),
-                SensingOperator(mask.to(device)),
-            )
+            operator = SensingOperator(mask.to(device))
+            video = torch.from_numpy(piece)[None].to(device)
             yield make_map(network, operator, operator.A(video), self.solve), video
 
     def __call__(self, network: Denoiser) -> dict[str, float]:

@@ -105,7 +105,7 @@ class TrainConfig:
             raise UsageError("learning_rate and clip_gradient must be above 0")
         if not 0 < self.blend <= 1 or (self.blend < 1 and self.initial is None):
             raise UsageError("blend lies above 0 and at most at 1, which it is without `initial`")
-        if self.stage == "equilibrium" and self.solve.warmup:
+        if self.stage != "denoiser" and self.solve.warmup:
             raise UsageError("a warm-up is not trained through", hint="take it out of solve")
 
 

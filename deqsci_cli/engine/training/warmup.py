@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deqsci_cli.engine.training.equilibrium import EquilibriumValidation, badness
+from deqsci_cli.engine.training.equilibrium import CaptureStage, EquilibriumValidation, badness
 from deqsci_cli.engine.training.videos import CaptureSampler
-from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map, start_state
+from deqsci_cli.equilibrium.model import EquilibriumSettings, start_state
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.physics.sensing import SensingOperator
 
 #: how far from the truth the validation begins; 1 is where a reconstruction starts
 SHARES = (0.1, 0.3, 1.0)
@@ -33,7 +32,7 @@ class WarmupSettings:
             raise UsageError("noise must not be negative")
 
 
-class WarmupStage(nn.Module):
+class WarmupStage(CaptureStage):
     """The loss of one evaluation, whose state lies between the start and the truth, with noise.
 
     Cheap, and enough for a network to learn what films look like and how a mask codes them. It
@@ -53,22 +52,18 @@ class WarmupStage(nn.Module):
         solve: EquilibriumSettings,
         settings: WarmupSettings,
     ):
-        super().__init__()
-        self.network = network
-        self.sample = sample
-        self.solve = solve
+        super().__init__(network, sample, solve)
         self.settings = settings
 
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a step, and its PSNR."""
-        batch = self.sample(step).to(next(self.network.parameters()).device)
-        f = make_map(self.network, SensingOperator(batch.mask), batch.measurement, self.solve)
-        shares, noise = self.sample.uniform(step, 2).to(batch.video).unbind(1)
-        error = f.video(start_state(f, self.solve)) - batch.video
+        f, truth = self.film(step)
+        shares, noise = self.sample.uniform(step, 2).to(truth).unbind(1)
+        error = f.video(start_state(f, self.solve)) - truth
         error = error * shares.view(-1, 1, 1, 1)
-        probe = self.sample.probe(step, batch.video.shape).to(batch.video)
+        probe = self.sample.probe(step, truth.shape).to(truth)
         error = error + self.settings.noise * noise.view(-1, 1, 1, 1) * probe
-        loss = badness(f.video(f(f.start(batch.video + error))), batch.video)
+        loss = badness(f.video(f(f.start(truth + error))), truth)
         return loss, {"psnr": -10 * float(loss.detach())}
 
 
