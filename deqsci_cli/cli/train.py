@@ -28,7 +28,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="One more setting, as in the file: solve.sigma=0.04 …"),
     ] = None,
-    stage: Annotated[str | None, typer.Option(help="denoiser, warmup or equilibrium.")] = None,
+    stage: Annotated[str | None, typer.Option(help="denoiser or equilibrium.")] = None,
     initial: Annotated[
         str | None, typer.Option("--from", help="Model whose weights to start from.")
     ] = None,
@@ -52,9 +52,9 @@ def train(
 ) -> None:
     """Train a model on folders of videos; it can be stopped and resumed at any time.
 
-    The stage `denoiser` teaches a network to take Gaussian noise off single frames; `warmup` to
-    bring a video nearer to the truth in one evaluation of its map; `equilibrium` teaches it
-    through the fixed point that it will be used at. The README lists all settings of a file.
+    The stage `denoiser` teaches a network to take Gaussian noise off single frames, or off films
+    if it sees these; `equilibrium` teaches it through the fixed point that it will be used at.
+    The README lists all settings of a file.
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli.config import build, override, read_toml

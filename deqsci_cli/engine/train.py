@@ -21,6 +21,7 @@ from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserStage, DenoiserValidation
 from deqsci_cli.engine.training.equilibrium import EquilibriumStage, EquilibriumValidation
+from deqsci_cli.engine.training.films import FilmDenoiserStage, FilmDenoiserValidation
 from deqsci_cli.engine.training.log import TrainingLog
 from deqsci_cli.engine.training.parallel import Workers, join
 from deqsci_cli.engine.training.settings import (
@@ -30,10 +31,9 @@ from deqsci_cli.engine.training.settings import (
     recipe,
 )
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
-from deqsci_cli.engine.training.warmup import WarmupStage, WarmupValidation
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import check_absent
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
 from deqsci_cli.networks.registry import build
 
 # A run that has skipped so many steps without a break will not mend itself.
@@ -99,7 +99,7 @@ class _Run:
         if workers.count == 1:  # several processes start the batches that were alive anew
             self.alive |= {k: v.to(workers.device) for k, v in states.items()}
         self.shared = workers.wrap(self.stage)
-        self.validate = _validation(config)
+        self.validate = _validation(config, self.network)
         self.log: TrainingLog | None = None
         if workers.rank == 0:
             config.out.mkdir(parents=True, exist_ok=True)
@@ -231,32 +231,32 @@ def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
 
 def _stage(
     config: TrainConfig, network: Denoiser, workers: Workers
-) -> DenoiserStage | WarmupStage | EquilibriumStage:
+) -> DenoiserStage | FilmDenoiserStage | EquilibriumStage:
     """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
-    if config.stage == "denoiser" and network.sees_measurement:
-        raise UsageError("this network denoises no single frames", hint="its first stage is warmup")
     clips = load_clips(config.data)
     shared: dict[str, Any] = {
         "patch": config.patch, "batch": config.batch, "seed": config.seed, "share": workers.share
     }  # fmt: skip
     inner = Bfloat16(network) if config.dtype == "bfloat16" else network
-    if config.stage == "denoiser":
+    if config.stage == "denoiser" and isinstance(network, FrameDenoiser):
         return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
     sampler = CaptureSampler(clips, config.captures, **shared)
-    if config.stage == "warmup":
-        return WarmupStage(inner, sampler, config.solve, config.warmup)
+    if config.stage == "denoiser":
+        return FilmDenoiserStage(inner, sampler, config.solve, config.denoiser)
     return EquilibriumStage(
         inner, sampler, config.steps, config.solve, config.gradient, config.stability
     )
 
 
-def _validation(config: TrainConfig) -> DenoiserValidation | EquilibriumValidation:
+def _validation(
+    config: TrainConfig, network: Denoiser
+) -> DenoiserValidation | EquilibriumValidation:
     clips, side = load_clips([config.validation]), config.validation_side
-    if config.stage == "denoiser":
+    if config.stage == "denoiser" and isinstance(network, FrameDenoiser):
         return DenoiserValidation(clips, side=side)
     file, frames = config.captures.mask_file, config.captures.frames[0]
     mask = None if file is None else own_mask(file, side, "validation_side")
-    kind = WarmupValidation if config.stage == "warmup" else EquilibriumValidation
+    kind = FilmDenoiserValidation if config.stage == "denoiser" else EquilibriumValidation
     return kind(clips, frames=frames, side=side, solve=config.solve, mask=mask)
 
 
@@ -270,10 +270,9 @@ def _card(
     """What a model's card can say of itself."""
     how = {
         "denoiser": "trained as a Gaussian denoiser",
-        "warmup": "trained by single evaluations",
         "equilibrium": "trained at its equilibrium",
     }[config.stage]
-    solve = {} if config.stage == "denoiser" else to_table(config.solve, only_changed=True)
+    solve = to_table(config.solve, only_changed=True)
     table = to_table(config, only_changed=True)
     for name in ("resume", "overwrite", "out", "device", "tensorboard"):
         table.pop(name, None)

@@ -41,10 +41,10 @@ class _Cell(nn.Module):
 class BidirectionalRNN(Denoiser):
     """A recurrent network that passes over the frames forward, then backward.
 
-    `R(x) = x - n(x)`. Each frame is seen with the normalised measurement and with what the
-    measurement leaves for it when the other frames are taken out; it does not look at
-    sigma. All of it is at half resolution. The backward pass starts from the forward one's
-    last state. Any number of frames, any size.
+    `R(x) = x - n(x)`. Each frame is seen with the normalised measurement, with what the
+    measurement leaves for it when the other frames are taken out, and with sigma. All of it is
+    at half resolution. The backward pass starts from the forward one's last state. Any number
+    of frames, any size.
     Sources: DE-RNN, arXiv 2201.06931; BIRNAT, Cheng et al., ECCV 2020.
 
     Args:
@@ -59,7 +59,7 @@ class BidirectionalRNN(Denoiser):
         super().__init__()
         width = features + state
         self.state = state
-        self.enter = nn.ModuleList((_convolution(12, width), _convolution(width, features)))
+        self.enter = nn.ModuleList((_convolution(13, width), _convolution(width, features)))
         self.forwards = _Cell(features, state, blocks)
         self.backwards = _Cell(features, state, blocks)
         self.leave = nn.ModuleList(
@@ -74,7 +74,10 @@ class BidirectionalRNN(Denoiser):
         chunk = frames_at_once(seen)
         if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
             seen = F.pad(seen, (0, w % 2, 0, h % 2), mode="replicate")
-        entered = torch.cat([self._enter(part) for part in seen.split(chunk)])
+        levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
+        levels = levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
+        parts = zip(seen.split(chunk), levels.split(chunk), strict=True)
+        entered = torch.cat([self._enter(*part) for part in parts])
         frames = list(entered.view(b, t, *entered.shape[1:]).unbind(1))
         state = frames[0].new_zeros(b, self.state, *entered.shape[-2:])
         for times, cell in ((range(t), self.forwards), (reversed(range(t)), self.backwards)):
@@ -89,9 +92,11 @@ class BidirectionalRNN(Denoiser):
         )
         return video - noise.view(b, t, *noise.shape[-2:])[..., :h, :w]
 
-    def _enter(self, seen: Tensor) -> Tensor:
+    def _enter(self, seen: Tensor, sigma: Tensor) -> Tensor:
         first, second = self.enter
-        small = F.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+        small = F.pixel_unshuffle(seen, 2)
+        level = sigma.expand(-1, -1, *small.shape[-2:])
+        small = torch.cat((small, level), dim=1).contiguous(memory_format=torch.channels_last)
         return second(first(small).relu_()).relu_()
 
     def _leave(self, features: Tensor) -> Tensor:

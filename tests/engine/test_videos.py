@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from scipy.ndimage import label
 
 from deqsci_cli.engine.training.videos import (
     CaptureBatch,
     CaptureSampler,
     CaptureSettings,
     moving_camera,
+    random_outline,
 )
 from deqsci_cli.errors import InputError, UsageError
 
@@ -233,6 +235,43 @@ def test_a_moving_camera_pans_and_zooms_evenly():
         zooms.append(scales[0][4, 0, 0] - scales[0][0, 0, 0])
     assert 1.2 < max(speeds) <= 1.5 and min(speeds) < 0.3
     assert 0.03 < max(zooms) <= 0.051 and -0.051 <= min(zooms) < -0.03
+
+
+def test_pictures_that_move_together():
+    pictures = np.random.default_rng(0).random((2, 40, 44), dtype=np.float32)
+    both = moving_camera(pictures, 4, 16, 2.0, np.random.default_rng(3))
+    assert both.shape == (2, 4, 16, 16)
+    for picture, film in zip(pictures, both, strict=True):
+        alone = moving_camera(picture, 4, 16, 2.0, np.random.default_rng(3))
+        assert np.array_equal(film, alone)
+
+
+def test_an_outline_is_of_a_few_round_shapes():
+    shares = []
+    for seed in range(30):
+        shape = random_outline((48, 64), np.random.default_rng(seed))
+        assert shape.shape == (48, 64) and shape.dtype == np.float32
+        assert float(shape.min()) >= 0 and float(shape.max()) <= 1 + 1e-6
+        shares.append(float(shape.mean()))
+        assert float(((shape > 0.1) & (shape < 0.9)).mean()) < 0.35  # most is in or out
+        assert label(shape > 0.5)[1] < 25  # white noise would make hundreds
+    assert 0.08 < min(shares) < 0.2 and 0.4 < max(shares) < 0.52
+
+
+def test_objects_move_by_themselves_before_the_picture():
+    """Of a clip that is dark and one that is bright each stays its own, and an edge moves."""
+    clips = [np.full((3, 40, 40), grey, np.uint8) for grey in (40, 200)]
+    calm = {"still": 1.0, "half": 0.0, "brightness": (1.0, 1.0), "noise": 0.0, "pan": 3.0}
+    sample = sampler(clips, batch=20, objects=0.5, **calm)
+    videos = torch.cat([sample(step).video for step in range(5)]) * 255
+    assert float(videos.min()) > 39 and float(videos.max()) < 201
+    mixed = [video for video in videos if float(video.max() - video.min()) > 100]
+    # Half have an object, half of these one of the other grey, few of which lie outside.
+    assert 10 < len(mixed) < 40
+    changed = torch.stack([(video[0] - video[-1]).abs().max() for video in mixed])
+    assert float((changed > 20).float().mean()) > 0.7
+    none = sampler(clips, batch=20, **calm)(0).video
+    assert float((none - none[:, :1, :1, :1]).abs().max()) < 1e-5
 
 
 def test_brightness():

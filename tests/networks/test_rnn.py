@@ -32,7 +32,7 @@ def sights(*shape: int) -> list[Tensor]:
 
 
 def look(made: BidirectionalRNN, video: Tensor, average: Tensor, rest: Tensor) -> Tensor:
-    return made(video, 0.0, average, rest)
+    return made(video, 0.1, average, rest)
 
 
 @pytest.mark.parametrize("size", [(8, 10), (9, 12), (8, 7), (11, 13), (2, 2), (1, 1)])
@@ -63,7 +63,8 @@ def test_it_is_its_formula():
     entered, onward, back = [], [], [torch.empty(0)] * 4
     for t in range(4):
         pictures = (video[0, t], average[0, t] - video[0, t], rest[0, t])
-        x = torch.stack([picture[i::2, j::2] for picture in pictures for i, j in corners])
+        parts = [picture[i::2, j::2] for picture in pictures for i, j in corners]
+        x = torch.stack([*parts, torch.full((3, 4), 0.1, dtype=F64)])
         for layer in made.enter:
             x = conv(x, layer).clamp(min=0)
         entered.append(x)
@@ -108,7 +109,7 @@ def test_every_frame_sees_every_other(changed):
     assert (moved > 1e-8).all()
 
 
-def test_every_sight_matters_and_sigma_does_not():
+def test_every_sight_matters_and_sigma_too():
     made, seen = network(), sights(1, 3, 8, 8)
     before = look(made, *seen)
     for n in range(3):
@@ -117,7 +118,15 @@ def test_every_sight_matters_and_sigma_does_not():
         # The video's own shift goes through; the others act by the noise that is taken off.
         moved = look(made, *other) - before - (0.1 if n == 0 else 0)
         assert moved.norm() > 1e-6, n
-    assert torch.equal(made(seen[0], 0.3, *seen[1:]), before)
+    assert (made(seen[0], 0.3, *seen[1:]) - before).norm() > 1e-6
+
+
+def test_each_sample_has_its_own_sigma():
+    made, seen = network(), sights(2, 3, 8, 8)
+    both = made(seen[0], torch.tensor([0.1, 0.3]), *seen[1:])
+    for b, sigma in enumerate((0.1, 0.3)):
+        alone = made(seen[0][b : b + 1], sigma, *(s[b : b + 1] for s in seen[1:]))
+        torch.testing.assert_close(both[b : b + 1], alone)
 
 
 def test_an_odd_picture_is_the_padded_one_cut():
@@ -139,7 +148,7 @@ def test_its_size():
     count = parameter_count(build("rnn"))
     width = 48
     cell = 9 * (width * width + 1 / 9 * width) * (4 + 4 + 1)
-    enter = 9 * (12 * width + width * 24) + width + 24
+    enter = 9 * (13 * width + width * 24) + width + 24
     leave = 9 * (48 * width + width * 4) + width + 4
     assert count == 2 * cell + enter + leave
 

@@ -12,11 +12,10 @@ from deqsci_cli.config import to_table
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.engine.training.videos import CaptureSettings
-from deqsci_cli.engine.training.warmup import WarmupSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 
-STAGES = ("denoiser", "warmup", "equilibrium")
+STAGES = ("denoiser", "equilibrium")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -28,7 +27,7 @@ class TrainConfig:
         data: folders of training clips.
         validation: folder of held-out clips, never trained on.
         out: the model folder to be written; its last part is the model's name.
-        stage: `denoiser` (Gaussian noise on single frames), `warmup` (one evaluation of the map)
+        stage: `denoiser` (Gaussian noise, on single frames or on films, as the network sees them)
             or `equilibrium` (through the fixed point).
         initial: a model whose weights to start from; None for random ones.
         architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`.
@@ -48,8 +47,7 @@ class TrainConfig:
         dtype: `float32`, or `bfloat16` for the network's own computing.
         tensorboard: write a log for TensorBoard.
         denoiser: of the stage of this name.
-        warmup: of the stage of this name.
-        captures: of the stages `warmup` and `equilibrium`: what is filmed,
+        captures: of the stage `equilibrium`, and of networks that see films: what is filmed,
         solve: how the fixed point is found, there and wherever the model is used.
         gradient: of the stage `equilibrium`: how the fixed point is differentiated,
         stability: what keeps it stable.
@@ -77,7 +75,6 @@ class TrainConfig:
     dtype: str = "float32"
     tensorboard: bool = False
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
-    warmup: WarmupSettings = field(default_factory=WarmupSettings)
     captures: CaptureSettings = field(default_factory=CaptureSettings)
     solve: EquilibriumSettings = field(default_factory=EquilibriumSettings)
     gradient: GradientSettings = field(default_factory=GradientSettings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
 from deqsci_cli.engine.training.clips import ClipSampler
@@ -32,6 +32,8 @@ class CaptureSettings:
             snapshot camera is for moves little from one coded frame to the next, clips of a
             common camera move far more: a model trained on these alone learns to blur.
         pan: fastest movement of that camera, pixels a frame.
+        objects: share of those captures in which a part of another clip moves by itself before
+            the picture, in a random outline.
         half: share of the crops taken at half resolution, where the clip is large enough; they
             have finer detail, and less of what a video codec has left of its own.
         brightness: least and greatest factor; what exceeds white is clipped.
@@ -45,6 +47,7 @@ class CaptureSettings:
     speeds: tuple[int, ...] = (1, 2)
     still: float = 0.5
     pan: float = 1.5
+    objects: float = 0.0
     half: float = 0.5
     brightness: tuple[float, float] = (0.7, 1.2)
     noise: float = 0.005
@@ -57,8 +60,8 @@ class CaptureSettings:
             raise UsageError("frames and speeds must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
-        if not (0 <= self.half <= 1 and 0 <= self.still <= 1):
-            raise UsageError("half and still are shares between 0 and 1")
+        if not all(0 <= share <= 1 for share in (self.half, self.still, self.objects)):
+            raise UsageError("half, still and objects are shares between 0 and 1")
         if self.pan < 0:
             raise UsageError("pan must not be negative")
         if not 0 < self.brightness[0] <= self.brightness[1]:
@@ -114,9 +117,9 @@ class CaptureSampler(ClipSampler):
         drawn = [rng.standard_normal(shape[1:]) for rng in self.streams(step, 1)]
         return torch.from_numpy(np.stack(drawn))
 
-    def uniform(self, step: int, count: int) -> Tensor:
-        """Numbers in [0, 1] for a step, `(B, count)`."""
-        return torch.from_numpy(np.stack([rng.random(count) for rng in self.streams(step, 3)]))
+    def uniform(self, step: int) -> Tensor:
+        """Numbers in [0, 1] for a step, `(B,)`."""
+        return torch.tensor([rng.random() for rng in self.streams(step, 3)])
 
     def __call__(self, step: int) -> CaptureBatch:
         """The captures of a step."""
@@ -144,8 +147,12 @@ class CaptureSampler(ClipSampler):
         settings = self.settings
         clip = self.clip(rng)
         if rng.random() < settings.still:
-            picture = self.crop(clip[[rng.integers(len(clip))]], 2 * self.patch, settings.half, rng)
-            piece = moving_camera(picture[0], frames, self.patch, settings.pan, rng)
+            piece = moving_camera(self._picture(clip, rng), frames, self.patch, settings.pan, rng)
+            if rng.random() < settings.objects:
+                picture = self._picture(self.clip(rng), rng)
+                seen = np.stack((picture, random_outline(picture.shape, rng)))
+                thing, inside = moving_camera(seen, frames, self.patch, settings.pan, rng)
+                piece = piece + inside * (thing - piece)
         else:
             speeds = [s for s in settings.speeds if (frames - 1) * s < len(clip)]
             speed = int(rng.choice(speeds)) if speeds else 1
@@ -156,6 +163,11 @@ class CaptureSampler(ClipSampler):
             piece = self.crop(clip[times], self.patch, settings.half, rng)
         piece = self.turn(piece, rng)
         return np.clip(piece * np.float32(rng.uniform(*settings.brightness) / 255), 0, 1)
+
+    def _picture(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A piece of one frame, wide enough to move a camera over."""
+        frame = clip[[rng.integers(len(clip))]]
+        return self.crop(frame, 2 * self.patch, self.settings.half, rng)[0]
 
 
 def own_mask(path: Path, side: int, option: str) -> np.ndarray:
@@ -182,21 +194,39 @@ def moving_camera(
     """A still picture filmed by a camera that pans and zooms evenly.
 
     Args:
-        picture: `(h, w)`.
+        picture: `(h, w)`, or several that move together, `(n, h, w)`.
         frames: T.
         side: of the frames, pixels.
         pan: fastest movement, pixels a frame.
         rng: draws the movement.
 
     Returns:
-        `(T, side, side)`, the middle of the picture at mid-time, by cubic splines.
+        `(T, side, side)` or `(n, T, side, side)`, the middle of the picture at mid-time, by
+        cubic splines.
     """
+    height, width = picture.shape[-2:]
     angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, pan)
     zoom = rng.uniform(-0.05, 0.05)
     time = (np.arange(frames) - (frames - 1) / 2)[:, None, None]
     grid = np.arange(side) - (side - 1) / 2
     scale = 1 + zoom * time / max(1, frames - 1)
-    y = (picture.shape[0] - 1) / 2 + scale * grid[:, None] + speed * np.sin(angle) * time
-    x = (picture.shape[1] - 1) / 2 + scale * grid + speed * np.cos(angle) * time
-    y, x = np.broadcast_arrays(y, x)
-    return map_coordinates(picture, [y, x], order=3, mode="reflect").astype(np.float32)
+    y = (height - 1) / 2 + scale * grid[:, None] + speed * np.sin(angle) * time
+    x = (width - 1) / 2 + scale * grid + speed * np.cos(angle) * time
+    places = np.broadcast_arrays(y, x)
+    filmed = [
+        map_coordinates(p, places, order=3, mode="reflect")
+        for p in picture.reshape(-1, height, width)
+    ]
+    return np.stack(filmed).astype(np.float32).reshape(*picture.shape[:-2], *places[0].shape)
+
+
+def random_outline(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A random shape of round outline: 1 inside, 0 outside, the edge two pixels wide.
+
+    Args:
+        shape: `(h, w)`.
+        rng: draws the shape; 10 to 50 % of the pixels lie inside.
+    """
+    hills = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), min(shape) / 16)
+    inside = hills > np.quantile(hills, rng.uniform(0.5, 0.9))
+    return gaussian_filter(inside.astype(np.float32), 0.7)
