@@ -41,10 +41,10 @@ class _Cell(nn.Module):
 class BidirectionalRNN(Denoiser):
     """A recurrent network that passes over the frames forward, then backward.
 
-    `R(x) = x - n(x)`. Each frame is seen with the normalised measurement, with what the
-    measurement leaves for it when the other frames are taken out, and with sigma. All of it is
-    at half resolution. The backward pass starts from the forward one's last state. Any number
-    of frames, any size.
+    `R(x) = x - sigma n(x)`: where there is little noise it changes little. Each frame is seen
+    with the normalised measurement, with what the measurement leaves for it when the other
+    frames are taken out, and with sigma. All of it is at half resolution. The backward pass
+    starts from the forward one's last state. Any number of frames, any size.
     Sources: DE-RNN, arXiv 2201.06931; BIRNAT, Cheng et al., ECCV 2020.
 
     Args:
@@ -84,13 +84,10 @@ class BidirectionalRNN(Denoiser):
             for time in times:
                 frames[time], state = cell(frames[time], state)
         passed = torch.stack(frames, dim=1).flatten(0, 1)
-        noise = torch.cat(
-            [
-                self._leave(torch.cat(parts, dim=1))
-                for parts in zip(passed.split(chunk), entered.split(chunk), strict=True)
-            ]
-        )
-        return video - noise.view(b, t, *noise.shape[-2:])[..., :h, :w]
+        both = zip(passed.split(chunk), entered.split(chunk), strict=True)
+        noise = torch.cat([self._leave(torch.cat(pair, dim=1)) for pair in both])
+        noise = (levels * noise).view(b, t, *noise.shape[-2:])
+        return video - noise[..., :h, :w]
 
     def _enter(self, seen: Tensor, sigma: Tensor) -> Tensor:
         first, second = self.enter

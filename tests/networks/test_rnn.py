@@ -78,7 +78,7 @@ def test_it_is_its_formula():
         x = conv(torch.cat((back[t], entered[t])), made.leave[0]).clamp(min=0)
         noise = conv(x, made.leave[1])
         for n, (i, j) in enumerate(corners):
-            expected = video[0, t, i::2, j::2] - noise[n]
+            expected = video[0, t, i::2, j::2] - 0.1 * noise[n]
             torch.testing.assert_close(out[0, t, i::2, j::2], expected)
 
 
@@ -119,6 +119,7 @@ def test_every_sight_matters_and_sigma_too():
         moved = look(made, *other) - before - (0.1 if n == 0 else 0)
         assert moved.norm() > 1e-6, n
     assert (made(seen[0], 0.3, *seen[1:]) - before).norm() > 1e-6
+    assert torch.equal(made(seen[0], 0.0, *seen[1:]), seen[0])
 
 
 def test_each_sample_has_its_own_sigma():
