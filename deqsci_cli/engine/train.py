@@ -81,7 +81,7 @@ class _Run:
         self.network.to(workers.device).train()
         #: where the blend starts from
         self.initial = copy.deepcopy(self.network.state_dict()) if config.blend < 1 else {}
-        if not any(True for _ in self.network.parameters()):
+        if not any(p.requires_grad for p in self.network.parameters()):
             raise UsageError(f"architecture {self.architecture} has nothing to train")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.facts: dict[str, Any] = {"step": 0, "validated": 0, "best": {}, "seconds": 0.0}
@@ -220,13 +220,31 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
 
 def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     """Architecture, its options, and the network to be trained."""
-    if config.initial is None:
-        assert config.architecture is not None
-        return config.architecture, config.options, build(config.architecture, config.options)
-    model = zoo.load(config.initial)
-    network = build(model.card.architecture, model.card.options)
-    network.load_state_dict(model.network.state_dict())
-    return model.card.architecture, model.card.options, network
+    given = None if config.initial is None else zoo.load(config.initial)
+    architecture = config.architecture or (given.card.architecture if given else "")
+    options = (given.card.options if given else {}) | config.options
+    network = build(architecture, options)
+    if given is not None:
+        taken = network
+        if config.architecture is not None:  # the model given is a part of the one asked for
+            taken = getattr(network, "frames", network)
+        if type(taken) is not type(given.network):
+            raise UsageError(
+                f"{given.card.architecture} is no part of {architecture}",
+                hint="leave the architecture out: the model to start from brings its own",
+            )
+        try:
+            taken.load_state_dict(given.network.state_dict())
+        except RuntimeError as error:
+            raise UsageError(
+                f"the weights of {given.card.name} do not fit these options"
+            ) from error
+    for part in config.frozen:
+        if not isinstance(inside := getattr(network, part, None), nn.Module):
+            parts = ", ".join(name for name, _ in network.named_children())
+            raise UsageError(f"{architecture} has no part '{part}'", hint=f"one of {parts}")
+        inside.requires_grad_(False)
+    return architecture, options, network
 
 
 def _stage(

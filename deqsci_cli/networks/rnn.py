@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.networks.denoiser import Denoiser, frames_at_once
+from deqsci_cli.networks.ffdnet import FFDNet
 
 
 def _convolution(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Conv2d:
@@ -39,43 +40,57 @@ class _Cell(nn.Module):
 
 
 class BidirectionalRNN(Denoiser):
-    """A recurrent network that passes over the frames forward, then backward.
+    """A frame denoiser, and a recurrent network that passes over its answers forward and backward.
 
-    `R(x) = x - sigma n(x)`: where there is little noise it changes little. Each frame is seen
-    with the normalised measurement, with what the measurement leaves for it when the other
-    frames are taken out, and with sigma. All of it is at half resolution. The backward pass
-    starts from the forward one's last state. Any number of frames, any size.
+    `R(x) = D(x) - sigma n(x)`, of which `D` knows what pictures look like and `n` what the other
+    frames and the measurement tell: each frame is seen with `D` of it, with the normalised
+    measurement, with what the measurement leaves for it when the other frames are taken out,
+    and with sigma. All of it is at half resolution. The backward pass starts from the forward
+    one's last state. Any number of frames, any size. A new network is its frame denoiser.
     Sources: DE-RNN, arXiv 2201.06931; BIRNAT, Cheng et al., ECCV 2020.
 
     Args:
         features: width of a frame's features.
         state: width of the hidden state.
         blocks: residual blocks of two convolutions in a cell.
+        channels, depth: of the frame denoiser, an FFDNet.
     """
 
     sees_measurement = True
 
-    def __init__(self, features: int = 24, state: int = 24, blocks: int = 4):
+    def __init__(
+        self,
+        features: int = 24,
+        state: int = 24,
+        blocks: int = 4,
+        channels: int = 64,
+        depth: int = 15,
+    ):
         super().__init__()
         width = features + state
         self.state = state
-        self.enter = nn.ModuleList((_convolution(13, width), _convolution(width, features)))
+        self.frames = FFDNet(channels, depth)
+        self.enter = nn.ModuleList((_convolution(17, width), _convolution(width, features)))
         self.forwards = _Cell(features, state, blocks)
         self.backwards = _Cell(features, state, blocks)
         self.leave = nn.ModuleList(
-            (_convolution(features + features, width), _convolution(width, 4, 0.1))
+            (_convolution(features + features, width), _convolution(width, 4, 0.0))
         )
 
     def forward(
         self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
     ) -> Tensor:
-        b, t, h, w = video.shape
-        seen = torch.stack((video, average - video, rest), dim=2).reshape(b * t, 3, h, w)
-        chunk = frames_at_once(seen)
+        h, w = video.shape[-2:]
         if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
-            seen = F.pad(seen, (0, w % 2, 0, h % 2), mode="replicate")
+            video, average, rest = (
+                F.pad(v, (0, w % 2, 0, h % 2), mode="replicate") for v in (video, average, rest)
+            )
+        b, t = video.shape[:2]
+        alone = self.frames(video, sigma)
+        seen = torch.stack((video, average - video, rest, alone), dim=2).flatten(0, 1)
         levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
         levels = levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
+        chunk = frames_at_once(seen)
         parts = zip(seen.split(chunk), levels.split(chunk), strict=True)
         entered = torch.cat([self._enter(*part) for part in parts])
         frames = list(entered.view(b, t, *entered.shape[1:]).unbind(1))
@@ -86,8 +101,7 @@ class BidirectionalRNN(Denoiser):
         passed = torch.stack(frames, dim=1).flatten(0, 1)
         both = zip(passed.split(chunk), entered.split(chunk), strict=True)
         noise = torch.cat([self._leave(torch.cat(pair, dim=1)) for pair in both])
-        noise = (levels * noise).view(b, t, *noise.shape[-2:])
-        return video - noise[..., :h, :w]
+        return (alone - (levels * noise).view_as(alone))[..., :h, :w]
 
     def _enter(self, seen: Tensor, sigma: Tensor) -> Tensor:
         first, second = self.enter

@@ -19,10 +19,12 @@ from deqsci_cli.engine.training.films import FilmDenoiserStage, FilmDenoiserVali
 from deqsci_cli.engine.training.settings import TrainConfig
 from deqsci_cli.engine.training.videos import CaptureSampler, CaptureSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.errors import DeqsciError
 from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.sensing import SensingOperator
 
-SMALL = {"features": 4, "state": 4, "blocks": 1}
+SMALL = {"features": 4, "state": 4, "blocks": 1, "channels": 4, "depth": 2}
 CAPTURES = CaptureSettings(frames=(3,))
 GAP = EquilibriumSettings(map="gap", max_iter=8)
 
@@ -117,3 +119,47 @@ def test_then_comes_the_equilibrium(films, tmp_path):
     figures = train(run).figures
     assert math.isfinite(figures["psnr"]) and 0 < figures["contraction"] < 10
     assert zoo.load(str(run.out)).card.options == SMALL
+
+
+@pytest.fixture
+def frames(films, tmp_path) -> zoo.Model:
+    """A frame denoiser."""
+    options = {"channels": 4, "depth": 2}
+    out = tmp_path / "frames"
+    train(config(films, out, architecture="ffdnet", options=options, steps=2))
+    return zoo.load(str(out))
+
+
+def test_a_frame_denoiser_becomes_a_part_and_stays_as_it_is(films, frames, tmp_path):
+    run = config(
+        films, tmp_path / "m", initial=str(tmp_path / "frames"), frozen=("frames",), steps=3
+    )
+    train(run)
+    found = zoo.load(str(run.out)).network.state_dict()
+    for name, weight in frames.network.state_dict().items():
+        assert torch.equal(found.pop(f"frames.{name}"), weight)
+    torch.manual_seed(run.seed)
+    fresh = build("rnn", SMALL).state_dict()
+    moved = [name for name, weight in found.items() if not torch.equal(weight, fresh[name])]
+    assert len(moved) == len(found)
+    # Left free, it moves along.
+    free = replace(run, out=tmp_path / "free", frozen=())
+    train(free)
+    other = zoo.load(str(free.out)).network.get_submodule("frames").state_dict()
+    assert not any(torch.equal(other[k], w) for k, w in frames.network.state_dict().items())
+
+
+def test_parts_that_do_not_fit(films, frames, tmp_path):
+    given = {"initial": str(tmp_path / "frames")}
+    for changes, message in (
+        (given | {"architecture": "cnn", "options": {}}, "ffdnet is no part of cnn"),
+        (given | {"options": SMALL | {"depth": 3}}, "weights of frames do not fit"),
+        ({"frozen": ("frame",)}, "rnn has no part 'frame'"),
+        (
+            {"architecture": "ffdnet", "options": {"depth": 2}, "frozen": ("layers",)},
+            "nothing to train",
+        ),
+    ):
+        with pytest.raises(DeqsciError, match=message):
+            train(config(films, tmp_path / "m", **changes))
+        assert not (tmp_path / "m").exists()

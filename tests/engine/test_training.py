@@ -140,7 +140,7 @@ def test_an_architecture_without_weights(data, tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [{"steps": 0}, {"batch": 0}, {"validate_every": 0}, {"patch": 4}, {"learning_rate": 0.0},
-     {"stage": "denoising"}, {"architecture": None}, {"initial": "pnp"}, {"dtype": "float64"},
+     {"stage": "denoising"}, {"architecture": None}, {"dtype": "float64"},
      {"clip_gradient": 0.0}, {"validation_side": 7}, {"seed": -1}],
     ids=str,
 )  # fmt: skip

@@ -30,8 +30,10 @@ class TrainConfig:
         stage: `denoiser` (Gaussian noise, on single frames or on films, as the network sees them)
             or `equilibrium` (through the fixed point).
         initial: a model whose weights to start from; None for random ones.
-        architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`.
+        architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`. With
+            both, `initial` is the frame denoiser that is a part of the architecture.
         options: the architecture's arguments.
+        frozen: parts of the network whose weights stay as they are, by name: `["frames"]`.
         steps: in all.
         batch: patches, or captures, a step.
         patch: their side, pixels.
@@ -62,6 +64,7 @@ class TrainConfig:
     initial: str | None = None
     architecture: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
     steps: int = 10_000
     batch: int = 16
     patch: int = 64
@@ -87,8 +90,6 @@ class TrainConfig:
             raise UsageError(f"there is no stage '{self.stage}'", hint=" or ".join(STAGES))
         if self.initial is None and self.architecture is None:
             raise UsageError("neither an architecture nor a model to start from is named")
-        if self.initial is not None and (self.architecture is not None or self.options):
-            raise UsageError("the model to start from brings its architecture and options along")
         if self.dtype not in DTYPES:
             raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES))
         for name in ("steps", "batch", "validate_every"):

@@ -148,7 +148,7 @@ class CaptureSampler(ClipSampler):
         clip = self.clip(rng)
         if rng.random() < settings.still:
             piece = moving_camera(self._picture(clip, rng), frames, self.patch, settings.pan, rng)
-            if rng.random() < settings.objects:
+            if settings.objects and rng.random() < settings.objects:
                 picture = self._picture(self.clip(rng), rng)
                 seen = np.stack((picture, random_outline(picture.shape, rng)))
                 thing, inside = moving_camera(seen, frames, self.patch, settings.pan, rng)
