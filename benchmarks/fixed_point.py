@@ -58,7 +58,7 @@ def look(file: Path, name: str, side: int, unit: int) -> tuple[str, list[float],
         found = iterate(watched, start_state(f, settings), longest)
     apart = max(float((a - b).norm() / b.norm()) for a, b in combinations(answers, 2))
     later = " | ".join(f"{quality[min(unit * n, len(quality)) - 1]:.2f}" for n in TIMES)
-    row = f"| {name} | {file.stem} | {apart:.1e} | {apart / settings.tol:.1f} | {later} |"
+    row = f"| {model.card.name} | {file.stem} | {apart:.1e} | {apart / settings.tol:.1f} | {later} |"
     return row, quality, found.residuals[0]
 
 
@@ -95,7 +95,7 @@ def main() -> None:
         for name in options.models.split(","):
             row, quality, residuals = look(file, name, options.side, options.unit)
             print(row, flush=True)
-            curves.setdefault(name, (quality, residuals))
+            curves.setdefault(Path(name).name, (quality, residuals))
     if options.plot:
         plot(curves, options.plot)
 

@@ -46,12 +46,16 @@ def measure(
     torch.manual_seed(0)
     network = build(architecture).to(device)
     video = torch.rand(1, 8, 128, 128, device=device)
-    operator = SensingOperator((torch.rand(8, 128, 128, device=device) < 0.5).float())
+    mask = (torch.rand(8, 128, 128, device=device) < 0.5).float()
     form = GradientForm.parse(text)
 
+    def make(side: int) -> AcceleratedGAPMap:
+        operator = SensingOperator(mask[:, :side, :side])
+        return AcceleratedGAPMap(operator, operator.A(video[..., :side, :side]), network, 0.05)
+
     def step() -> None:
-        f = AcceleratedGAPMap(operator, operator.A(video), network, 0.05)
-        state = f.start(operator.average_frame(f.measurement))
+        f = make(128)
+        state = f.start(f.operator.average_frame(f.measurement))
         if form.name == "unrolled":
             fixed = unroll(f, state, form.steps)
         else:
@@ -62,7 +66,8 @@ def measure(
         (f.video(fixed) - video).square().mean().backward()
 
     with torch.no_grad():  # libraries are loaded and warm
-        network(video[:, :, :16, :16], 0.05)
+        small = make(16)
+        small(small.start(video[..., :16, :16]))
     before = peak(device)
     began = time.perf_counter()
     step()
