@@ -46,6 +46,13 @@ def frames_at_once(frames: Tensor) -> int:
     return max(1, CPU_CHUNK_PIXELS // (frames.shape[-2] * frames.shape[-1]))
 
 
+def frame_levels(sigma: Tensor | float, video: Tensor) -> Tensor:
+    """One noise level, or one a sample `(B,)`, for each frame of videos: `(B T, 1, 1, 1)`."""
+    b, t = video.shape[:2]
+    levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
+    return levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
+
+
 class FrameDenoiser(Denoiser):
     """A denoiser that treats the frames of a video one by one.
 
@@ -68,8 +75,7 @@ class FrameDenoiser(Denoiser):
         """
         b, t, h, w = video.shape
         frames = video.reshape(b * t, 1, h, w)
-        levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
-        levels = levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
+        levels = frame_levels(sigma, video)
         chunk = frames_at_once(frames)
         parts = [
             self.denoise(f, s)

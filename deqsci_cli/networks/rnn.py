@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser, frames_at_once
+from deqsci_cli.networks.denoiser import Denoiser, frame_levels, frames_at_once
 from deqsci_cli.networks.ffdnet import FFDNet
 
 
@@ -88,8 +88,7 @@ class BidirectionalRNN(Denoiser):
         b, t = video.shape[:2]
         alone = self.frames(video, sigma)
         seen = torch.stack((video, average - video, rest, alone), dim=2).flatten(0, 1)
-        levels = torch.as_tensor(sigma, dtype=video.dtype, device=video.device)
-        levels = levels.reshape(-1, 1).expand(b, t).reshape(b * t, 1, 1, 1)
+        levels = frame_levels(sigma, video)
         chunk = frames_at_once(seen)
         parts = zip(seen.split(chunk), levels.split(chunk), strict=True)
         entered = torch.cat([self._enter(*part) for part in parts])
