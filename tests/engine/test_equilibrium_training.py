@@ -234,6 +234,24 @@ def test_a_batch_goes_on_from_where_it_was_left(films, denoiser):
     assert all(np.diff(residuals) < 0) and residuals[-1] < 0.1 * residuals[0]
 
 
+def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
+    stepping = stage(films, denoiser, elsewhere=0.6)
+    kinds = Counter()
+    for step in range(200):
+        f, _ = stepping.film(step)
+        average = f.operator.average_frame(f.measurement)
+        adjoint = f.operator.mask * f.measurement[:, None]
+        found = stepping.start(f, step)
+        assert torch.equal(found, stepping.start(f, step))
+        is_average, is_adjoint = torch.equal(found, average), torch.allclose(found, adjoint)
+        if not (is_average or is_adjoint):
+            assert 0.2 < found.std() < 0.4 and abs(found.mean() - 0.5) < 0.1  # noise
+        kinds["average" if is_average else "adjoint" if is_adjoint else "noise"] += 1
+    # The average is also the model's own start. Five standard deviations: 33, 28, 28.
+    assert abs(kinds["average"] - 120) < 33
+    assert abs(kinds["adjoint"] - 40) < 28 and abs(kinds["noise"] - 40) < 28
+
+
 def test_a_step_too_far_from_its_fixed_point_is_not_taken(films, denoiser, tmp_path, read_log):
     steps = Steps()
     run = config(
@@ -450,8 +468,10 @@ def test_an_unknown_gradient(wrong):
     [
         *((GradientSettings, wrong) for wrong in ({"tol": 0.0}, {"max_iter": 0})),
         *((StabilitySettings, {name: -1})
-          for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction")),
+          for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction",
+                       "elsewhere")),
         *((StabilitySettings, {name: 0}) for name in ("max_iter", "visits", "skip_above")),
+        (StabilitySettings, {"elsewhere": 1.5}),
     ],
 )  # fmt: skip
 def test_impossible_settings(settings, wrong):

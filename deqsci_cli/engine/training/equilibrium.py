@@ -70,6 +70,9 @@ class StabilitySettings:
         correction: iterates on the way to the fixed point that bear a loss of their own; their
             weights rise towards it by a factor of 1 / 0.8.
         skip_above: a step whose mean forward residual exceeds this is not taken.
+        elsewhere: share of the captures that are not solved from the model's own start, but from
+            the adjoint, the average frame or noise, each as likely: where none of these was ever
+            seen, fixed points of their own lie around them.
     """
 
     max_iter: int = 5
@@ -80,6 +83,7 @@ class StabilitySettings:
     contraction: float = 0.95
     correction: int = 0
     skip_above: float = 0.1
+    elsewhere: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_iter < 1 or self.visits < 1:
@@ -89,6 +93,8 @@ class StabilitySettings:
                 raise UsageError(f"{name} must not be negative")
         if not self.skip_above > 0:
             raise UsageError("skip_above must be above 0")
+        if not 0 <= self.elsewhere <= 1:
+            raise UsageError("elsewhere is a share between 0 and 1")
 
 
 class _Remembering:
@@ -168,7 +174,7 @@ class EquilibriumStage(CaptureStage):
         f, truth = self.film(drawn)
         state = self.states.pop(drawn, None)
         if state is None:
-            state = start_state(f, self.solve)
+            state = self.start(f, drawn)
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
         loss = badness(f.video(fixed), truth)
@@ -180,6 +186,19 @@ class EquilibriumStage(CaptureStage):
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts
+
+    def start(self, f: GAPMap, step: int) -> Tensor:
+        """Where the map of the captures that a step draws is iterated from."""
+        state, share = start_state(f, self.solve).clone(), self.stability.elsewhere
+        if not share:
+            return state
+        noise = 0.5 + 0.3 * self.sample.probe(step, f.video(state).shape).to(state)
+        settings = (replace(self.solve, start=name) for name in ("adjoint", "average"))
+        others = [*(start_state(f, other) for other in settings), f.start(noise)]
+        for i, drawn in enumerate(self.sample.uniform(step).tolist()):
+            if drawn < share:
+                state[i] = others[int(drawn / share * len(others))][i]
+        return state
 
     def _settle(
         self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
