@@ -3,6 +3,9 @@
 A map takes a batch `(B, …)` and gives a batch of the same shape; its samples do not touch each
 other. If it has a method `select(samples)`, which gives the map of some samples alone, converged
 samples leave the batch and cost nothing more.
+
+Sums are taken in an order that depends on a sample's size alone, so that on a CPU an answer has the
+same bytes whatever else is in the batch, and however many threads compute it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ OnIteration = Callable[[int, Tensor], None]
 
 # A state this many times larger than where it started is on its way to infinity.
 _GROWTH = 1e3
+
+# Numbers that are added up at once; PyTorch gives far longer sums to several threads.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,15 @@ class Solution:
 
 def norms(x: Tensor) -> Tensor:
     """Euclidean norm of every sample, `(B,)`, summed in float32 at least."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=wide)
+    wide = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
+    return _sums(wide.square()).sqrt()
+
+
+def _sums(x: Tensor) -> Tensor:
+    """The sum of every row of `(B, n)`, first of blocks, each summed by one thread."""
+    whole = x.shape[1] // _BLOCK * _BLOCK
+    blocks = x[:, :whole].unflatten(1, (-1, _BLOCK)).sum(2)
+    return blocks.sum(1) + x[:, whole:].sum(1)
 
 
 def unit(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,12 +220,15 @@ def anderson(
             history, residuals, gram = history[going], residuals[going], gram[going]
         if not run.active.numel():
             break
-        row = (residuals[:, :held] @ residuals[:, slot, :, None])[..., 0].double()
+        newest = residuals[:, slot]
+        row = torch.stack([_sums(newest * residuals[:, i]) for i in range(held)], 1).double()
         gram[:, slot, :held] = row
         gram[:, :held, slot] = row
         weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
-        weights = weights.to(x0.dtype).unsqueeze(1)
-        mixed = weights @ history[:, :held] + damping * (weights @ residuals[:, :held])
+        weights = weights.to(x0.dtype).unsqueeze(2)
+        mixed = weights[:, 0] * (history[:, 0] + damping * residuals[:, 0])
+        for i in range(1, held):
+            mixed += weights[:, i] * (history[:, i] + damping * residuals[:, i])
         x = mixed.view(-1, *x0.shape[1:])
     return run.solution()
 

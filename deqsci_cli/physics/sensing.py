@@ -53,7 +53,8 @@ class SensingOperator:
         total = self.mask.sum(1)
         frame = torch.where(self.open, measurement / total.clamp(min=1e-20), 0.0)
         count = self.open.sum((-2, -1), keepdim=True).clamp(min=1)
-        level = frame.sum((-2, -1), keepdim=True) / count
+        # Row by row: one long sum would depend on how many threads take part in it.
+        level = frame.sum(-1, keepdim=True).sum(-2, keepdim=True) / count
         frame = torch.where(self.open, frame, level)
         return frame.unsqueeze(1).expand(-1, self.mask.shape[1], -1, -1).contiguous()
 

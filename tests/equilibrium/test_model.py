@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deqsci_cli import zoo
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.errors import UsageError
@@ -160,15 +161,26 @@ def test_total_variation_recovers_a_moving_scene(camera, name):
     assert found.x.shape == truth.shape and not found.x.requires_grad
 
 
-def test_two_measurements_at_once_are_solved_as_one_by_one(camera):
-    operator, y, truth = camera
-    both = torch.cat((y, operator.A(truth.flip(-1) * 0.5)))
-    settings = EquilibriumSettings(map="accelerated-gap", sigma=0.1, max_iter=30, tol=1e-3)
-    together = solve(TotalVariation(), operator, both, settings)
-    for n in range(2):
-        alone = solve(TotalVariation(), operator, both[n : n + 1], settings)
-        assert alone.status == together.status[n : n + 1]
-        torch.testing.assert_close(together.x[n : n + 1], alone.x, atol=2e-3, rtol=0)
+@pytest.mark.parametrize(("name", "evaluations"), [("gap-tv", 6), ("pnp-cnn", 1)])
+def test_an_answer_has_the_same_bytes_whatever_the_batch_and_the_threads(name, evaluations):
+    # Large enough for PyTorch to give a single sample's sums and products to several threads.
+    truth = torch.cat([moving_square(8, 48).roll(3 * n, -1) / (1 + n) for n in range(3)])
+    truth = torch.cat((truth, truth.flip(-2)), dim=-1)
+    mask = make_mask("binary", tuple(truth.shape[1:]), np.random.default_rng(0))
+    operator, model = SensingOperator(torch.from_numpy(mask)), zoo.load(name)
+    settings = EquilibriumSettings.from_card(model.card.equilibrium, max_iter=evaluations)
+    threads, answers = torch.get_num_threads(), []
+    try:
+        for count, size in ((1, 1), (2, 1), (1, 3)):
+            torch.set_num_threads(count)
+            parts = operator.A(truth).split(size)
+            answers.append(
+                torch.cat([solve(model.network, operator, y, settings).x for y in parts])
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.equal(answers[0][0], answers[0][1])
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
 
 
 def test_the_cheap_start_is_the_nearest_to_the_truth(camera):
