@@ -11,7 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.reconstruct import reconstruct_array
+from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
 
 ROOT = Path(__file__).resolve().parent.parent

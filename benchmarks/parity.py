@@ -14,9 +14,10 @@ from pathlib import Path
 from deqsci_cli import zoo
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.engine.importing import import_checkpoint
-from deqsci_cli.engine.reconstruct import judge, reconstruct_array
+from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io import load_capture
+from deqsci_cli.report.metrics import judge
 
 # Anderson as the published code has it: memory 5, 1e-2 added to the Gram matrix.
 PUBLISHED = EquilibriumSettings(

@@ -15,8 +15,9 @@ import numpy as np
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.device import keep_freed_memory
-from deqsci_cli.engine.reconstruct import judge, reconstruct_array
+from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
+from deqsci_cli.report.metrics import judge
 
 
 def main() -> None:

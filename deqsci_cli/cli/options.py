@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,22 +28,56 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs th
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.")]
 
+# What a folder of captures is searched for.
+CAPTURES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
 
-def expand(patterns: list[str]) -> tuple[Path, ...]:
-    """Files named or matched by quoted globs, each once, in the order given.
+
+def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, ...]:
+    """Files named one by one or by quoted globs, folders, lists and stdin; each once, in order.
+
+    Args:
+        patterns: files; globs; folders, which stand for the captures directly in them; `@FILE`
+            with a path a line; `-` for paths on stdin.
+        besides: a file that a folder or a glob does not stand for: the mask among the captures.
 
     Raises:
-        InputError: a pattern matches nothing.
+        InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
     """
     paths: list[Path] = []
     for pattern in patterns:
-        if Path(pattern).exists() or not glob.has_magic(pattern):
+        found: list[Path]
+        if pattern == "-":
+            found = _lines(sys.stdin.read(), "stdin")
+        elif pattern.startswith("@") and not Path(pattern).exists():
+            found = _lines(_list_file(Path(pattern[1:])), pattern[1:])
+        elif Path(pattern).is_dir():
+            inside = sorted(Path(pattern).iterdir())
+            found = [p for p in inside if p.suffix.lower() in CAPTURES and p.name[0] != "."]
+        elif Path(pattern).exists() or not glob.has_magic(pattern):
             paths.append(Path(pattern))
-        elif found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207
-            paths += map(Path, found)
+            continue
         else:
+            found = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+        if besides is not None and besides.exists():
+            found = [p for p in found if not (p.exists() and p.samefile(besides))]
+        if not found:
             raise InputError(f"no file matches '{pattern}'")
+        paths += found
     return tuple(dict.fromkeys(paths))
+
+
+def _list_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the list cannot be read: {error}", path=path) from error
+
+
+def _lines(text: str, source: str) -> list[Path]:
+    names = [line for line in text.splitlines() if line.strip()]
+    if any("\0" in name for name in names):
+        raise InputError(f"{source} is no list of paths", hint="one path a line")
+    return [Path(name) for name in names]
 
 
 def numbers(text: str | None, option: str, *counts: int) -> tuple[int, ...] | None:

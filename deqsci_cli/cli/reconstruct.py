@@ -10,13 +10,18 @@ import typer
 from deqsci_cli.cli import console, options
 
 if TYPE_CHECKING:
+    from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig
     from deqsci_cli.engine.events import Event
-    from deqsci_cli.engine.reconstruct import Plan, ReconstructConfig
     from deqsci_cli.report.report import Report
 
 
 def reconstruct(
-    inputs: Annotated[list[str], typer.Argument(help="Capture files, or quoted globs.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Capture files, folders, quoted globs, @list.txt, or - (paths on stdin)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of films and report.")] = Path(
         "out"
     ),
@@ -44,7 +49,20 @@ def reconstruct(
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    batch_size: Annotated[
+        str, typer.Option(help="Measurements solved together: a number, or auto.")
+    ] = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Share the work: local:N (processes), or a Dask scheduler's address."),
+    ] = None,
     overwrite: options.Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Redo only what is missing or changed.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")
+    ] = False,
     as_json: options.AsJson = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; compute and write nothing.")
@@ -58,13 +76,14 @@ def reconstruct(
 
     Writes a film and its previews for every measurement, and one report.json.
     """
-    from deqsci_cli.engine import reconstruct as engine  # torch is slow to import
+    from deqsci_cli.engine.batch import plan as engine  # torch is slow to import
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.reading import Reading
 
     keep_freed_memory()
+    size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
     config = engine.ReconstructConfig(
-        inputs=options.expand(inputs),
+        inputs=options.expand(inputs, besides=mask),
         out=out,
         model=model,
         reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale),
@@ -76,6 +95,10 @@ def reconstruct(
         format=film_format,
         previews=() if preview == "none" else tuple(p.strip() for p in preview.split(",")),
         overwrite=overwrite,
+        resume=resume,
+        fail_fast=fail_fast,
+        batch_size=size[0] if size else None,
+        cluster=cluster,
     )
     if dry_run or verbose:
         planned = engine.plan(config)
@@ -91,34 +114,44 @@ def reconstruct(
             console.json_line(record.to_json())
     elif report.measurements:
         _show_report(report)
-        if not quiet:
-            console.note(f"films and {engine.REPORT} are in {config.out}")
     console.show_failures(report.failures)
+    if not quiet:
+        _show_summary(report, config.out)
     codes = [f.exit_code for f in report.failures]
     codes += [1 for r in report.measurements if r.status == "diverged"]
     _end(codes, bool(report.measurements))
 
 
 def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
-    from deqsci_cli.engine.events import Iterated, Note
+    from deqsci_cli.engine.events import Finished, Iterated, Note
     from deqsci_cli.engine.reconstruct import reconstruct as run
 
     with console.progress("residual", shown=not quiet) as bar:
         task = bar.add_task("looking at the inputs", total=None, residual="")
 
         def listen(event: Event) -> None:
-            if isinstance(event, Note) and not quiet:
-                console.note(event.text)
-            elif isinstance(event, Iterated):
+            if isinstance(event, Note):
+                if not quiet:
+                    console.note(event.text)
+                return
+            if isinstance(event, Iterated):
                 bar.update(
                     task,
-                    description=f"measurement {event.measurement + 1}/{event.measurements}",
                     completed=event.evaluation,
                     total=event.evaluations,
                     residual=f"residual {event.residual:.1e}",
                 )
+            if isinstance(event, Iterated | Finished):
+                bar.update(task, description=f"{event.done} of {event.of} films")
 
         return run(config, listen)
+
+
+def _show_summary(report: Report, out: Path) -> None:
+    made = len(report.measurements) - report.skipped
+    counts = [f"{made} done", f"{report.skipped} skipped", f"{len(report.failures)} failed"]
+    pace = f"{report.seconds:.1f} s, {made / report.seconds:.2g} measurements/s"
+    console.note(f"{', '.join(counts)} in {pace}; films and report.json are in {out}")
 
 
 def _show_report(report: Report) -> None:
@@ -138,9 +171,10 @@ def _show_report(report: Report) -> None:
 
 
 def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
-    shown = console.table("", "film", "input", "measurement")
+    shown = console.table("", "film", "input", "measurement", "state")
     for job in planned.jobs:
-        shown.add_row(job.output.name, str(job.input), str(job.index))
+        state = "is done" if job.output in planned.done else "to do"
+        shown.add_row(job.output.name, str(job.input), str(job.index), state)
     console.out.print(shown)
     console.show_failures(list(planned.failures))
     console.note(f"nothing was computed or written to {config.out}")

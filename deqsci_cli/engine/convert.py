@@ -9,7 +9,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.importing import import_checkpoint
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io import Capture, check_absent, collect, write_capture
+from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
 from deqsci_cli.networks.registry import parameter_count
 
 
@@ -36,7 +36,12 @@ def convert_capture(config: ConvertConfig) -> Capture:
         truth=capture.truth,
         scale=capture.scale,
         provenance=collect(
-            "convert", asdict(config), seed=None, model=None, inputs=capture.sources, device="cpu"
+            "convert",
+            asdict(config),
+            seed=None,
+            model=None,
+            inputs=map(identify, capture.sources),
+            device="cpu",
         ),
         overwrite=config.overwrite,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.errors import DeviceError, UsageError
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
+
+# Of a video in a solver of memory 5 (15 float32) and in a network of 64 channels (three of them).
+GPU_BYTES_PER_PIXEL = 4 * (15 + 3 * 64)
 
 #: what `--dtype` may say
 DTYPES = ("float32", "float64", "bfloat16")
@@ -51,6 +55,23 @@ def describe_device(device: torch.device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
+def suitable_batch(name: str, shape: tuple[int, int, int]) -> int:
+    """How many measurements had best be solved together.
+
+    On a CPU as many as fill a network's chunk of frames; on a GPU as many as half of its free
+    memory is sure to hold.
+
+    Args:
+        name: the device, as `choose_device` reads it.
+        shape: of one video, `(T, H, W)`.
+    """
+    device, pixels = choose_device(name), math.prod(shape)
+    if device.type == "cpu":
+        return max(1, CPU_CHUNK_PIXELS // pixels)
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(free / 2 / (pixels * GPU_BYTES_PER_PIXEL)))
+
+
 @contextmanager
 def memory_errors(device: torch.device) -> Iterator[None]:
     """Tell running out of memory as what it is."""
@@ -73,9 +94,10 @@ def keep_freed_memory() -> None:
     for the whole process, so that a program decides on it, not a library call. Elsewhere than
     with glibc nothing happens.
     """
-    mmap_max, trim_threshold = -4, -1  # names of mallopt(3)
+    mmap_max, trim_threshold, arena_max = -4, -1, -8  # names of mallopt(3)
     try:
         libc = ctypes.CDLL(None)
+        libc.mallopt(arena_max, 1)  # what one thread has freed serves the others
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
     except (OSError, AttributeError, TypeError):

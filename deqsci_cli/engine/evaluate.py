@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.engine.reconstruct import judge
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import Film, read_film
+from deqsci_cli.report.metrics import judge
 
 
 @dataclass(frozen=True)

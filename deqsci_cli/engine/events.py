@@ -15,21 +15,34 @@ class Note:
 
 @dataclass(frozen=True)
 class Iterated:
-    """One evaluation of the equilibrium map.
+    """One evaluation of the equilibrium map, for a batch of measurements.
 
     Attributes:
-        measurement: which one, counted over all inputs from 0.
-        measurements: how many there are.
-        evaluation: how many evaluations it has had.
+        done: how many measurements are finished, over all inputs.
+        of: how many there are.
+        evaluation: how many evaluations the batch has had.
         evaluations: how many it may have.
-        residual: `||f(x) - x|| / ||f(x)||`.
+        residual: the largest of its best residuals `||f(x) - x|| / ||f(x)||`.
     """
 
-    measurement: int
-    measurements: int
+    done: int
+    of: int
     evaluation: int
     evaluations: int
     residual: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A batch of measurements is done.
+
+    Attributes:
+        done: how many measurements are finished, over all inputs.
+        of: how many there are.
+    """
+
+    done: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Validated:
     best: bool
 
 
-Event = Note | Iterated | Stepped | Validated
+Event = Note | Iterated | Finished | Stepped | Validated
 OnEvent = Callable[[Event], None]
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io import check_absent, collect, read_mask, read_video, write_capture
+from deqsci_cli.io import check_absent, collect, identify, read_mask, read_video, write_capture
 from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
 
@@ -120,7 +120,12 @@ def simulate(config: SimulateConfig) -> Simulated:
         truth=film,
         scale=config.scale,
         provenance=collect(
-            "simulate", asdict(config), seed=config.seed, model=None, inputs=sources, device="cpu"
+            "simulate",
+            asdict(config),
+            seed=config.seed,
+            model=None,
+            inputs=map(identify, sources),
+            device="cpu",
         ),
         overwrite=config.overwrite,
     )

@@ -1,12 +1,12 @@
 """Files in, files out: numpy arrays on this side, never torch."""
 
-from deqsci_cli.io.atomic import atomic_write, check_absent
+from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
 from deqsci_cli.io.capture import Capture, load_capture
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, read_film, write_film
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.preview import write_preview
-from deqsci_cli.io.provenance import collect
+from deqsci_cli.io.provenance import collect, identify
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
 from deqsci_cli.io.writing import write_capture
@@ -22,12 +22,14 @@ __all__ = [
     "check_budget",
     "collect",
     "describe",
+    "identify",
     "list_videos",
     "load_capture",
     "read_film",
     "read_mask",
     "read_video",
     "read_video_uint8",
+    "remove_leftovers",
     "write_capture",
     "write_film",
     "write_preview",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,15 @@ def check_absent(paths: Iterable[str | Path], *, overwrite: bool) -> None:
     for path in paths:
         if os.path.lexists(path):
             raise OutputExistsError(path)
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Take away what a process that was killed while it wrote `path` has left beside it."""
+    target = Path(path)
+    pattern = f".{glob.escape(target.stem[:40])}.{'[0-9a-f]' * 12}{glob.escape(target.suffix)}"
+    for leftover in target.parent.glob(pattern):
+        with suppress(OSError):
+            leftover.unlink()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def collect(
     *,
     seed: int | None,
     model: Mapping[str, Any] | None,
-    inputs: Iterable[str | Path],
+    inputs: Iterable[Mapping[str, Any]],
     device: str,
 ) -> dict[str, Any]:
     """Gather what someone needs to make an output again. No user or host name is recorded.
@@ -31,11 +31,8 @@ def collect(
         command: the command's name, like "reconstruct".
         config: its settings; paths and numpy scalars become plain JSON values.
         model: name, hash and the like of the model, None where none took part.
-        inputs: the files read; each is hashed. A folder stands for the files directly in it.
+        inputs: the files read, as `identify` gives them.
         device: like "cpu" or "cuda:0".
-
-    Raises:
-        InputError: if an input cannot be read.
     """
     record = {
         "deqsci": __version__,
@@ -47,7 +44,7 @@ def collect(
         "config": dict(config),
         "seed": seed,
         "model": None if model is None else dict(model),
-        "inputs": [_identify(Path(path)) for path in inputs],
+        "inputs": [dict(file) for file in inputs],
         "device": device,
     }
     plain: dict[str, Any] = json.loads(to_json(record))
@@ -79,7 +76,13 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _identify(path: Path) -> dict[str, Any]:
+def identify(path: str | Path) -> dict[str, Any]:
+    """A file's path, hash and size. A folder stands for the files directly in it.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    path = Path(path)
     digest = hashlib.sha256()
     size = 0
     with reading(path, "file"):

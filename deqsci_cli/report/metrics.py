@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -35,6 +37,25 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> list[float] | None:
     if min(frames.shape[1:]) <= 2 * _RADIUS:
         return None
     return [_ssim(a, b) for a, b in zip(frames, truth, strict=True)]
+
+
+def judge(video: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
+    """PSNR and SSIM of the frames that have truth, by a record's names; empty without truth.
+
+    Args:
+        video: `(T, H, W)`; clipped to [0, 1], as any display does.
+        truth: `(k, H, W)`, k <= T.
+    """
+    if truth is None:
+        return {}
+    seen = np.clip(video[: len(truth)], 0, 1)
+    peaks, likeness = psnr(seen, truth), ssim(seen, truth)
+    return {
+        "psnr": float(np.mean(peaks)),
+        "ssim": None if likeness is None else float(np.mean(likeness)),
+        "frame_psnr": tuple(peaks),
+        "frame_ssim": None if likeness is None else tuple(likeness),
+    }
 
 
 def _blur(picture: np.ndarray) -> np.ndarray:

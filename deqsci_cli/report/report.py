@@ -57,6 +57,14 @@ class Record:
         """Plain values; what is not finite becomes null."""
         return dict(plain(asdict(self)))
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Record:
+        """The record that `to_json` gave, from JSON's own types."""
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
+        }
+        return cls(**values)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -70,12 +78,23 @@ class Failure:
 
 @dataclass
 class Report:
-    """A run: its config, provenance, records and failures."""
+    """A run: its config, provenance, records and failures.
+
+    Attributes:
+        config: what was asked for.
+        provenance: where it comes from.
+        measurements: what is done, in the order of the inputs.
+        failures: what came to nothing.
+        skipped: of the measurements, how many an earlier run had done.
+        seconds: from the first look at the inputs to the last film.
+    """
 
     config: dict[str, Any]
     provenance: dict[str, Any]
     measurements: list[Record] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    skipped: int = 0
+    seconds: float = 0.0
 
     def write(self, path: Path) -> None:
         """Write the report, whole; a run calls this again as it goes on."""
@@ -83,6 +102,8 @@ class Report:
             "schema": SCHEMA,
             "config": plain(self.config),
             "provenance": plain(self.provenance),
+            "skipped": self.skipped,
+            "seconds": self.seconds,
             "measurements": [record.to_json() for record in self.measurements],
             "failures": [asdict(failure) for failure in self.failures],
         }

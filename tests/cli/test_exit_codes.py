@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,23 +97,28 @@ def test_4_disk(deqsci, capture):
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts are told otherwise there")
 def test_130_interrupted_keeps_what_is_done(capture, tmp_path, environment):
     """The second measurement is interrupted: the first's film and a true report remain."""
+    films = tmp_path / "films"
     command = [
         *(sys.executable, "-m", "deqsci_cli", "reconstruct", str(capture), "--model", "gap-tv"),
         *("--solver", "picard", "--tol", "1e-30", "--max-iter", "3000", "-o", "films"),
+        *("--batch-size", "1"),
     ]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
         # A shell's background jobs ignore Ctrl-C, and so would what they start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
-        report = tmp_path / "films" / "report.json"
         deadline = time.monotonic() + 90
-        while not report.exists() and time.monotonic() < deadline:
+        while not list(films.glob(".manifest/scene*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert told.endswith("interrupted\n")
     assert "Traceback" not in told
-    names = sorted(p.name for p in (tmp_path / "films").iterdir())
-    assert names == ["report.json", "scene_0.gif", "scene_0.tif"]
+    (film,) = films.glob("*.tif")
+    assert {p.name for p in films.iterdir()} == {
+        ".manifest", "report.json", film.name, f"{film.stem}.gif",
+    }  # fmt: skip
+    report = json.loads((films / "report.json").read_text())
+    assert [Path(r["output"]).name for r in report["measurements"]] == [film.name]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from deqsci_cli import zoo
 from deqsci_cli.config import build, read_toml, to_table
 from deqsci_cli.engine.events import Stepped, Validated
-from deqsci_cli.engine.reconstruct import reconstruct_array
+from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.engine.train import train
 from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import load_clips

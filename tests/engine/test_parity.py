@@ -6,9 +6,10 @@ import pytest
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.importing import import_checkpoint
-from deqsci_cli.engine.reconstruct import judge, reconstruct_array
+from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io import load_capture
+from deqsci_cli.report.metrics import judge
 
 
 def test_published_cnn_on_drop(shared_data):

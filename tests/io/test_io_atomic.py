@@ -17,6 +17,7 @@ from deqsci_cli.io import (
     check_absent,
     check_budget,
     collect,
+    identify,
     write_capture,
     write_film,
     write_preview,
@@ -160,7 +161,12 @@ def test_provenance(tmp_path):
     (tmp_path / "in.bin").write_bytes(b"abc" * 1000)
     config = {"out": tmp_path, "tol": np.float32(0.5), "shape": (3, 4), "bad": float("inf")}
     record = collect(
-        "reconstruct", config, seed=3, model=None, inputs=[tmp_path / "in.bin"], device="cpu"
+        "reconstruct",
+        config,
+        seed=3,
+        model=None,
+        inputs=[identify(tmp_path / "in.bin")],
+        device="cpu",
     )
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert to_json(record).isascii() and "\n" not in to_json(record)
@@ -172,4 +178,4 @@ def test_provenance(tmp_path):
     user = getpass.getuser()
     assert user not in json.dumps(about) or user in "linux cpu python"
     with pytest.raises(InputError):
-        collect("x", {}, seed=None, model=None, inputs=[tmp_path / "no"], device="cpu")
+        identify(tmp_path / "no")

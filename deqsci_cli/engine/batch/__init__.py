@@ -1,0 +1,1 @@
+"""Many measurements: what is to be done, by whom, and what is done already."""

@@ -1,0 +1,60 @@
+"""What was made of what: one small file beside the films for each, so that a run can go on.
+
+An entry is written before a film, and again with the film's hash after it. Both are written whole,
+so that a run that is killed at any moment leaves either no trace of a film, or the word that it was
+its own to write.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli.io import atomic_write
+from deqsci_cli.report.report import Record
+
+FOLDER = ".manifest"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A film's origin, and how it went.
+
+    Attributes:
+        run: which run began it.
+        made_from: what decided it: hashes of input, mask and model, and the settings.
+        outputs: the hashes of the files written, by name; none before they are.
+        record: the report's account of it; None before.
+    """
+
+    run: str
+    made_from: dict[str, Any]
+    outputs: dict[str, str] = field(default_factory=dict)
+    record: Record | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        record = None if self.record is None else self.record.to_json()
+        return dict(vars(self)) | {"record": record}
+
+
+def read_entry(output: Path) -> Entry | None:
+    """The entry of a film; None where there is none that can be read."""
+    try:
+        content = json.loads(_place(output).read_text(encoding="utf-8"))
+        record = content.pop("record")
+        return Entry(**content, record=None if record is None else Record.from_json(record))
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def write_entry(output: Path, entry: Entry) -> None:
+    """Put the entry of a film where `read_entry` finds it."""
+    with atomic_write(_place(output), overwrite=True) as temporary:
+        temporary.write_text(json.dumps(entry.to_json()) + "\n", encoding="utf-8")
+
+
+def _place(output: Path) -> Path:
+    return output.parent / FOLDER / f"{output.name}.json"

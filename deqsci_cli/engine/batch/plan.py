@@ -1,0 +1,258 @@
+"""What a run of `reconstruct` will do: every input looked into, every output named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli import zoo
+from deqsci_cli.engine.batch.manifest import Entry, read_entry
+from deqsci_cli.engine.batch.selection import choose, parse_selection
+from deqsci_cli.engine.device import DTYPES, choose_device
+from deqsci_cli.engine.reading import Reading
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.errors import DeqsciError, UsageError
+from deqsci_cli.io import Capture, check_absent, identify
+from deqsci_cli.io.provenance import plain
+from deqsci_cli.report.report import Failure, Record
+
+REPORT = "report.json"
+FORMATS = ("tif", "mat", "h5")
+PREVIEWS = ("gif", "png", "mp4")
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """Everything that decides a reconstruction.
+
+    Attributes:
+        inputs: capture files.
+        out: folder of films and report.
+        model: a released model, an alias, or a model's folder.
+        reading: how the inputs are to be understood.
+        measurements: which of each file, as `selection.parse_selection` reads it.
+        equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: `float32`, `float64`, or `bfloat16` (the network alone runs in it).
+        seed: of PyTorch's generator, for models that draw numbers.
+        format: of the films: `tif`, `mat` or `h5`.
+        previews: any of `gif`, `png`, `mp4`.
+        overwrite: replace what lies there.
+        resume: leave what an earlier run has made of the same inputs, model and settings.
+        fail_fast: stop at the first input that comes to nothing.
+        batch_size: measurements solved together; None for what suits the device.
+        cluster: None for this process, `local:N` for N processes, or a Dask scheduler's address.
+    """
+
+    inputs: tuple[Path, ...]
+    out: Path
+    model: str = "pnp"
+    reading: Reading = field(default_factory=Reading)
+    measurements: str = ":"
+    equilibrium: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    dtype: str = "float32"
+    seed: int = 0
+    format: str = "tif"
+    previews: tuple[str, ...] = ("gif",)
+    overwrite: bool = False
+    resume: bool = False
+    fail_fast: bool = False
+    batch_size: int | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise UsageError("there is nothing to reconstruct", hint="name a capture file")
+        if self.format not in FORMATS:
+            raise UsageError(
+                f"films are not written as '{self.format}'", hint=f"one of {', '.join(FORMATS)}"
+            )
+        if unknown := sorted(set(self.previews) - set(PREVIEWS)):
+            raise UsageError(
+                f"there is no preview '{unknown[0]}'", hint=f"one of {', '.join(PREVIEWS)}, none"
+            )
+        if self.dtype not in DTYPES:
+            raise UsageError(
+                f"there is no dtype '{self.dtype}'", hint=f"one of {', '.join(DTYPES)}"
+            )
+        if self.resume and self.overwrite:
+            raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError("a batch holds at least 1 measurement")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement to be done, and the files it will become.
+
+    Attributes:
+        input: the capture's file.
+        index: which of its measurements.
+        output: the film.
+        previews: pictures of it.
+        camera: the hash of its mask.
+        shape: `(T, H, W)`.
+        made_from: what decides the film: hashes of input, mask and model, and the settings.
+    """
+
+    input: Path
+    index: int
+    output: Path
+    previews: tuple[Path, ...]
+    camera: str
+    shape: tuple[int, int, int]
+    made_from: dict[str, Any]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.output, *self.previews)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        jobs: in the order of the inputs.
+        done: of these, by their films, what an earlier run has left.
+        failures: inputs that cannot be read.
+        scales: how each input's scale was found.
+        model: to be used, with
+        settings: these.
+        sources: every file read, as `identify` gives it.
+    """
+
+    jobs: tuple[Job, ...]
+    done: dict[Path, Record]
+    failures: tuple[Failure, ...]
+    scales: dict[Path, str]
+    model: zoo.Model
+    settings: EquilibriumSettings
+    sources: dict[Path, dict[str, Any]]
+
+
+def plan(config: ReconstructConfig) -> Plan:
+    """Load the model, look into every input, name every output; nothing is computed.
+
+    Raises:
+        ModelError, UsageError: nothing can be done at all.
+        OutputExistsError: an output is there already.
+        InputError: with `fail_fast`, an input that cannot be read.
+    """
+    choose_device(config.device)
+    model = zoo.load(config.model)
+    settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
+    names = _names(config.inputs)
+    selection = parse_selection(config.measurements)
+    common = {"model": model.sha256, "config": _deciding(config, settings)}
+    jobs: list[Job] = []
+    failures: list[Failure] = []
+    scales: dict[Path, str] = {}
+    sources: dict[Path, dict[str, Any]] = {}
+    for path, name in zip(config.inputs, names, strict=True):
+        try:
+            capture = config.reading.load(path)
+            chosen = choose(selection, capture.count)
+            sources |= {s: identify(s) for s in capture.sources if s not in sources}
+        except DeqsciError as error:
+            if config.fail_fast:
+                raise
+            failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
+            continue
+        scales[path] = capture.scale_rule
+        camera = mask_sha256(capture)
+        for index in chosen:
+            count = capture.count
+            stem = name if count == 1 else f"{name}_{index:0{len(str(count - 1))}d}"
+            base = config.out / stem
+            jobs.append(
+                Job(
+                    input=path,
+                    index=index,
+                    output=Path(f"{base}.{config.format}"),
+                    previews=tuple(Path(f"{base}.{kind}") for kind in config.previews),
+                    camera=camera,
+                    shape=(capture.frames, *capture.shape),
+                    made_from={
+                        "input": sources[capture.path]["sha256"],
+                        "mask": camera,
+                        "measurement": index,
+                        **common,
+                    },
+                )
+            )
+    _check_twins(jobs)
+    entries = [read_entry(job.output) for job in jobs] if config.resume else [None] * len(jobs)
+    done = {
+        job.output: entry.record
+        for job, entry in zip(jobs, entries, strict=True)
+        if entry is not None and entry.record is not None and _is_done(job, entry)
+    }
+    foreign = [
+        file
+        for job, entry in zip(jobs, entries, strict=True)
+        if entry is None
+        for file in job.files
+    ]
+    report = [] if config.resume else [config.out / REPORT]
+    check_absent([*foreign, *report], overwrite=config.overwrite)
+    return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources)
+
+
+def mask_sha256(capture: Capture) -> str:
+    """The hash of a capture's mask, its shape among it."""
+    digest = hashlib.sha256(repr(capture.mask.shape).encode())
+    digest.update(capture.mask.tobytes())
+    return digest.hexdigest()
+
+
+def _deciding(config: ReconstructConfig, settings: EquilibriumSettings) -> dict[str, Any]:
+    """The settings that a film depends on."""
+    reading = {k: v for k, v in asdict(config.reading).items() if k != "mask"}
+    table = {
+        "equilibrium": asdict(settings),
+        "reading": reading,
+        "dtype": config.dtype,
+        "seed": config.seed,
+        "format": config.format,
+        "previews": config.previews,
+    }
+    return dict(plain(table))
+
+
+def _is_done(job: Job, entry: Entry) -> bool:
+    """Whether what lies there is what would be made again."""
+    if entry.made_from != job.made_from or not all(file.is_file() for file in job.files):
+        return False
+    return entry.outputs == {file.name: identify(file)["sha256"] for file in job.files}
+
+
+def _names(inputs: Sequence[Path]) -> list[str]:
+    """A name for each input's films: its stem, with as much of what sets it apart as needed."""
+    stems, files = Counter(p.stem for p in inputs), Counter(p.name for p in inputs)
+    names = []
+    for path in inputs:
+        name = path.stem
+        if stems[path.stem] > 1 and path.suffix:
+            name += f"-{path.suffix[1:]}"
+        if files[path.name] > 1:
+            name = f"{path.resolve().parent.name}-{name}"
+        names.append(name)
+    return names
+
+
+def _check_twins(jobs: Sequence[Job]) -> None:
+    """Refuse two measurements that would become one film."""
+    seen: dict[Path, Job] = {}
+    for job in jobs:
+        other = seen.setdefault(job.output, job)
+        if other is not job:
+            raise UsageError(
+                f"{other.input} and {job.input} would both become {job.output.name}",
+                hint="give them in separate runs",
+            )
