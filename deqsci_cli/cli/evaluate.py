@@ -4,25 +4,151 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deqsci_cli.cli import console, options
-from deqsci_cli.errors import DeqsciError
+from deqsci_cli.errors import DeqsciError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deqsci_cli.engine.benchmark import Sweep
+    from deqsci_cli.engine.evaluate import Evaluation
+    from deqsci_cli.report.scores import Score
 
 
 def evaluate(
-    films: Annotated[list[str], typer.Argument(help="Reconstructed films, or quoted globs.")],
-    truth: Annotated[Path, typer.Option(help="A film, a video, or a capture with truth.")],
+    films: Annotated[
+        list[str] | None, typer.Argument(help="Reconstructed films, or quoted globs.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="A film, a video, or a capture with truth.")
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Captures with truth (a file, folder, glob …), for --models."),
+    ] = None,
+    models: Annotated[
+        str, typer.Option(help="With --benchmark: released models or folders, by commas.")
+    ] = "pnp,rnn,gap-tv",
+    measurements: Annotated[
+        str, typer.Option(help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.")
+    ] = ":",
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="With --benchmark: tol=…, noise=… or shift=…, values by commas."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="With --benchmark: folder of the table's files."),
+    ] = None,
+    tol: Annotated[
+        float | None, typer.Option(help="With --benchmark: the solver's tolerance.")
+    ] = None,
+    max_iter: Annotated[
+        int | None, typer.Option(help="With --benchmark: most evaluations after the warm-up.")
+    ] = None,
+    device: options.Device = "auto",
+    mask: options.Mask = None,
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
+    scale: options.Scale = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Show the figures of every frame.")
     ] = False,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Measure films against their truth: PSNR (peak 1) and SSIM, mean over the frames."""
+    """Measure films against their truth, or models on captures with truth.
+
+    deqsci evaluate 'out/*.tif' --truth capture.mat, or
+    deqsci evaluate --benchmark captures/ --models pnp,rnn,gap-tv.
+    PSNR (peak 1) and SSIM, mean over the frames.
+    """
+    if benchmark is None:
+        if not films or truth is None:
+            raise UsageError(
+                "there is nothing to measure", hint="name films and --truth, or --benchmark"
+            )
+        _films(films, truth, truth_key, axes, frames=frames, as_json=as_json)
+        return
+    if films or truth is not None:
+        raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
+    from deqsci_cli.engine.benchmark import (
+        BenchmarkConfig,  # torch is slow to import
+        check_outputs,
+        write_outputs,
+    )
+    from deqsci_cli.engine.benchmark import benchmark as run
+    from deqsci_cli.engine.device import keep_freed_memory
+    from deqsci_cli.engine.events import Event, Note
+    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.report.scores import score_table
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note) and not quiet:
+            console.note(event.text)
+
+    keep_freed_memory()
+    config = BenchmarkConfig(
+        captures=options.expand([benchmark], besides=mask),
+        models=tuple(name.strip() for name in models.split(",")),
+        reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale),
+        measurements=measurements,
+        sweep=_sweep(sweep),
+        equilibrium={"tol": tol, "max_iter": max_iter},
+        device=device,
+    )
+    if out is not None:
+        check_outputs(config, out, overwrite=overwrite)
+    scores, failures = run(config, listen)
+    swept = None if config.sweep is None else config.sweep.what
+    if as_json:
+        for score in scores:
+            console.json_line(asdict(score))
+    elif scores:
+        header, rows = score_table(scores, swept)
+        shown = console.table("", *header)
+        for row in rows:
+            shown.add_row(*row, style="bold" if row[0] == "mean" else None)
+        console.out.print(shown)
+        if frames:
+            _show_frames([(f"{s.capture} #{s.index}, {s.model}", s) for s in scores])
+    if out is not None and scores:
+        written = write_outputs(config, scores, out, overwrite=overwrite)
+        if not quiet:
+            console.note(f"{', '.join(path.name for path in written)} are in {out}")
+    console.show_failures(failures)
+    if failures:
+        raise typer.Exit(1 if scores else failures[0].exit_code)
+
+
+def _sweep(text: str | None) -> Sweep | None:
+    from deqsci_cli.engine.benchmark import Sweep
+
+    if text is None:
+        return None
+    what, _, values = text.partition("=")
+    try:
+        numbers = tuple(float(value) for value in values.split(",") if value.strip())
+    except ValueError as error:
+        raise UsageError(f"--sweep '{text}' is not understood", hint="noise=0,0.01,0.02") from error
+    return Sweep(what.strip(), numbers)
+
+
+def _films(
+    films: list[str],
+    truth: Path,
+    truth_key: str | None,
+    axes: str | None,
+    *,
+    frames: bool,
+    as_json: bool,
+) -> None:
+    """Films that are there already against a truth file."""
     from deqsci_cli.engine.evaluate import Evaluation
     from deqsci_cli.engine.evaluate import evaluate as run  # torch is slow to import
 
@@ -34,21 +160,36 @@ def evaluate(
     elif good:
         shown = console.table("", "film", "frames", "PSNR dB", "SSIM")
         for result in good:
+            compared = str(result.frames)
+            if result.frames < result.of:
+                compared += f" of {result.of}"
             shown.add_row(
                 result.film,
-                str(result.frames),
+                compared,
                 console.number(result.psnr),
                 console.number(result.ssim, ".4f"),
             )
-            if frames:
-                likeness = result.frame_ssim or (None,) * result.frames
-                for index, pair in enumerate(zip(result.frame_psnr, likeness, strict=True)):
-                    shown.add_row(
-                        "", f"#{index}", console.number(pair[0]), console.number(pair[1], ".4f")
-                    )
         console.out.print(shown)
+        if frames:
+            _show_frames([(result.film, result) for result in good])
     failed = [r for r in results if isinstance(r, DeqsciError)]
     for error in failed:
         console.show_error(error)
     if failed:
         raise typer.Exit(1 if good else failed[0].exit_code)
+
+
+def _show_frames(named: Sequence[tuple[str, Evaluation | Score]]) -> None:
+    """Frame by frame."""
+    shown = console.table("", "film", "frame", "PSNR dB", "SSIM")
+    for name, figures in named:
+        likeness = figures.frame_ssim or (None,) * figures.frames
+        pairs = zip(figures.frame_psnr, likeness, strict=True)
+        for index, (peak, alike) in enumerate(pairs):
+            shown.add_row(
+                "" if index else name,
+                f"#{index}",
+                console.number(peak),
+                console.number(alike, ".4f"),
+            )
+    console.out.print(shown)

@@ -8,6 +8,8 @@ import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -102,6 +104,39 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
     except (OSError, AttributeError, TypeError):
         return
+
+
+@dataclass
+class Peak:
+    """The most memory that a block held beyond its start; None where the system does not tell."""
+
+    bytes: int | None = None
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure a block: PyTorch's memory on a GPU, elsewhere this process's (Linux alone)."""
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        start = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device) - start
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5): the peak starts anew
+        before = _resident("VmRSS")
+    except (OSError, AttributeError, TypeError):
+        yield peak
+        return
+    yield peak
+    peak.bytes = max(0, _resident("VmHWM") - before)
+
+
+def _resident(name: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(f"{name}:")[1].split()[0])
 
 
 class Bfloat16(Denoiser):

@@ -17,7 +17,8 @@ class Evaluation:
 
     Attributes:
         film: the file.
-        frames: how many were compared.
+        frames: how many were compared, of
+        of: as many in the film: the truth may be shorter.
         psnr: mean over the frames, dB.
         ssim: likewise; None for pictures smaller than its window.
         frame_psnr: frame by frame.
@@ -26,6 +27,7 @@ class Evaluation:
 
     film: str
     frames: int
+    of: int
     psnr: float
     ssim: float | None
     frame_psnr: tuple[float, ...]
@@ -76,4 +78,4 @@ def _compare(film: Film, truth: Film) -> Evaluation:
             path=film.path,
         )
     figures: dict[str, Any] = judge(film.frames, part)
-    return Evaluation(str(film.path), len(part), **figures)
+    return Evaluation(str(film.path), len(part), len(film.frames), **figures)

@@ -1,0 +1,219 @@
+"""`evaluate --benchmark`: every capture with truth by every model, and what disturbs them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import shift
+
+from deqsci_cli import zoo
+from deqsci_cli.engine.batch.selection import choose, parse_selection
+from deqsci_cli.engine.device import choose_device, describe_device, peak_memory
+from deqsci_cli.engine.events import Note, OnEvent, ignore
+from deqsci_cli.engine.reading import Reading
+from deqsci_cli.engine.solving import Reconstructor
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.errors import DeqsciError, InputError, UsageError
+from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
+from deqsci_cli.io.provenance import plain
+from deqsci_cli.physics.noise import SensorNoise
+from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.plots import plot_sweep
+from deqsci_cli.report.report import Failure
+from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to_markdown
+
+SCHEMA = "deqsci-benchmark/1"
+
+#: what may be swept
+SWEEPS = ("tol", "noise", "shift")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One thing that is changed while all else stays.
+
+    Attributes:
+        what: a key of `SWEEPS`: the solver's tolerance, the standard deviation of noise that is
+            added to the measurement, or by how much the mask that the model is told lies right
+            and below of where it was.
+        values: what it is set to, one after the other.
+    """
+
+    what: str
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.what not in SWEEPS:
+            raise UsageError(f"'{self.what}' is not swept", hint=f"one of {', '.join(SWEEPS)}")
+        if not self.values:
+            raise UsageError(f"the sweep of {self.what} needs values", hint="noise=0,0.01,0.02")
+        if not all(0 <= value < np.inf for value in self.values):
+            raise UsageError(f"values of {self.what} must not be negative, nor infinite")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What is measured.
+
+    Attributes:
+        captures: files; those without truth are left out.
+        models: by name, alias or folder.
+        reading: how the captures are to be understood.
+        measurements: which of each file, as `selection.parse_selection` reads it.
+        sweep: what is changed, if anything.
+        equilibrium: fields of `EquilibriumSettings` to have other than the models' cards say.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: `float32`, `float64` or `bfloat16`.
+        seed: of added noise.
+    """
+
+    captures: tuple[Path, ...]
+    models: tuple[str, ...]
+    reading: Reading = field(default_factory=Reading)
+    measurements: str = ":"
+    sweep: Sweep | None = None
+    equilibrium: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    dtype: str = "float32"
+    seed: int = 0
+
+
+def benchmark(
+    config: BenchmarkConfig, on_event: OnEvent = ignore
+) -> tuple[list[Score], list[Failure]]:
+    """Reconstruct and judge every measurement that has truth, by every model.
+
+    Returns:
+        The scores, by capture, measurement, model and value; and the captures that failed.
+
+    Raises:
+        ModelError, UsageError: nothing can be done at all.
+        InputError: no capture has truth.
+    """
+    choose_device(config.device)
+    selection = parse_selection(config.measurements)
+    models = {name: zoo.load(name) for name in config.models}
+    scores: list[Score] = []
+    failures: list[Failure] = []
+    for path in config.captures:
+        try:
+            capture = config.reading.load(path)
+            chosen = choose(selection, capture.count)
+            known = [index for index in chosen if capture.truth_of(index) is not None]
+            if len(known) < len(chosen):
+                missing = len(chosen) - len(known)
+                on_event(
+                    Note(f"{path.name}: {missing} of {len(chosen)} measurements have no truth")
+                )
+            for index in known:
+                for name, model in models.items():
+                    for score in _scores(config, capture, index, model):
+                        scores.append(score)
+                        on_event(Note(f"{path.stem} #{index}, {name}: {score.psnr:.2f} dB"))
+        except DeqsciError as error:
+            failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
+    if not scores and not failures:
+        raise InputError("no capture has truth to measure against")
+    return scores, failures
+
+
+def _scores(
+    config: BenchmarkConfig, capture: Capture, index: int, model: zoo.Model
+) -> Iterator[Score]:
+    """The scores of one measurement and model, one for each value of the sweep."""
+    settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
+    truth = capture.truth_of(index)
+    assert truth is not None
+    sweep = config.sweep
+    for value in (None,) if sweep is None else sweep.values:
+        measurement, mask, used = capture.measurements[index], capture.mask, settings
+        if sweep is not None and value is not None:
+            if sweep.what == "tol":
+                used = replace(settings, tol=value)
+            elif sweep.what == "noise":
+                rng = np.random.default_rng(config.seed)
+                measurement = SensorNoise(read=value).apply(measurement, rng, full_range=1)
+            else:
+                mask = shifted(mask, value)
+        run = Reconstructor(model, used, device=config.device, dtype=config.dtype)
+        with peak_memory(run.device) as memory:
+            began = time.perf_counter()
+            found = run(measurement[None], mask)
+            seconds = time.perf_counter() - began
+        yield Score(
+            capture=str(capture.path),
+            index=index,
+            model=model.card.name,
+            value=value,
+            frames=len(truth),
+            of=capture.frames,
+            status=found.status[0],
+            evaluations=found.evaluations[0],
+            residual=found.residual[0] if np.isfinite(found.residual[0]) else None,
+            seconds=seconds,
+            memory=memory.bytes,
+            **judge(found.x[0].float().numpy(), truth),
+        )
+
+
+def shifted(mask: np.ndarray, pixels: float) -> np.ndarray:
+    """A mask `(T, H, W)` moved right and down, between pixels by linear interpolation."""
+    moved = shift(mask, (0, pixels, pixels), order=1, mode="nearest")
+    return np.asarray(moved, dtype=mask.dtype)
+
+
+def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> None:
+    """Refuse before any computing what `write_outputs` could not write after it.
+
+    Raises:
+        OutputExistsError: one of the files exists.
+    """
+    check_absent(_outputs(config, out), overwrite=overwrite)
+
+
+def write_outputs(
+    config: BenchmarkConfig, scores: Sequence[Score], out: Path, *, overwrite: bool
+) -> list[Path]:
+    """Write the table as Markdown, CSV and JSON, and of a sweep the plot.
+
+    Raises:
+        UsageError: the plot cannot be drawn here.
+        OutputExistsError, StorageError: see `atomic_write`.
+    """
+    swept = None if config.sweep is None else config.sweep.what
+    facts = asdict(config)
+    content = {
+        "schema": SCHEMA,
+        "provenance": collect(
+            "evaluate",
+            facts,
+            seed=config.seed,
+            model=None,
+            inputs=map(identify, config.captures),
+            device=describe_device(choose_device(config.device)),
+        ),
+        "means": plain(mean_scores(scores)),
+        "scores": plain([asdict(score) for score in scores]),
+    }
+    texts = [
+        to_markdown(*score_table(scores, swept)),
+        to_csv(scores),
+        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        *([plot_sweep(scores, swept)] if swept else []),
+    ]
+    files = _outputs(config, out)
+    for file, text in zip(files, texts, strict=True):
+        with atomic_write(file, overwrite=overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return files
+
+
+def _outputs(config: BenchmarkConfig, out: Path) -> list[Path]:
+    kinds = ("md", "csv", "json", *(("svg",) if config.sweep else ()))
+    return [out / f"benchmark.{kind}" for kind in kinds]
