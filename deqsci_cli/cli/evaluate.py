@@ -77,11 +77,8 @@ def evaluate(
         return
     if films or truth is not None:
         raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
-    from deqsci_cli.engine.benchmark import (
-        BenchmarkConfig,  # torch is slow to import
-        check_outputs,
-        write_outputs,
-    )
+    # torch is slow to import
+    from deqsci_cli.engine.benchmark import BenchmarkConfig, check_outputs, write_outputs
     from deqsci_cli.engine.benchmark import benchmark as run
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Event, Note

@@ -28,9 +28,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs th
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.")]
 
-# What a folder of captures is searched for.
-CAPTURES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
-
 
 def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, ...]:
     """Files named one by one or by quoted globs, folders, lists and stdin; each once, in order.
@@ -43,6 +40,8 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, .
     Raises:
         InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
     """
+    from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
+
     paths: list[Path] = []
     for pattern in patterns:
         found: list[Path]
@@ -52,7 +51,7 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, .
             found = _lines(_list_file(Path(pattern[1:])), pattern[1:])
         elif Path(pattern).is_dir():
             inside = sorted(Path(pattern).iterdir())
-            found = [p for p in inside if p.suffix.lower() in CAPTURES and p.name[0] != "."]
+            found = [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
         elif Path(pattern).exists() or not glob.has_magic(pattern):
             paths.append(Path(pattern))
             continue

@@ -24,7 +24,7 @@ from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.report.metrics import judge
-from deqsci_cli.report.plots import plot_sweep
+from deqsci_cli.report.plots import need_matplotlib, plot_sweep
 from deqsci_cli.report.report import Failure
 from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to_markdown
 
@@ -39,7 +39,7 @@ class Sweep:
     """One thing that is changed while all else stays.
 
     Attributes:
-        what: a key of `SWEEPS`: the solver's tolerance, the standard deviation of noise that is
+        what: one of `SWEEPS`: the solver's tolerance, the standard deviation of noise that is
             added to the measurement, or by how much the mask that the model is told lies right
             and below of where it was.
         values: what it is set to, one after the other.
@@ -98,7 +98,7 @@ def benchmark(
     """
     choose_device(config.device)
     selection = parse_selection(config.measurements)
-    models = {name: zoo.load(name) for name in config.models}
+    models = {name: _runs(config, name) for name in config.models}
     scores: list[Score] = []
     failures: list[Failure] = []
     for path in config.captures:
@@ -112,8 +112,8 @@ def benchmark(
                     Note(f"{path.name}: {missing} of {len(chosen)} measurements have no truth")
                 )
             for index in known:
-                for name, model in models.items():
-                    for score in _scores(config, capture, index, model):
+                for name, runs in models.items():
+                    for score in _scores(config, capture, index, name, runs):
                         scores.append(score)
                         on_event(Note(f"{path.stem} #{index}, {name}: {score.psnr:.2f} dB"))
         except DeqsciError as error:
@@ -123,25 +123,40 @@ def benchmark(
     return scores, failures
 
 
+def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Reconstructor]]:
+    """A model made ready once for all captures; anew only where its tolerance is swept."""
+    model, sweep = zoo.load(name), config.sweep
+    settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
+
+    def ready(used: EquilibriumSettings) -> Reconstructor:
+        return Reconstructor(model, used, device=config.device, dtype=config.dtype)
+
+    if sweep is None:
+        return [(None, ready(settings))]
+    if sweep.what == "tol":
+        return [(value, ready(replace(settings, tol=value))) for value in sweep.values]
+    run = ready(settings)
+    return [(value, run) for value in sweep.values]
+
+
 def _scores(
-    config: BenchmarkConfig, capture: Capture, index: int, model: zoo.Model
+    config: BenchmarkConfig,
+    capture: Capture,
+    index: int,
+    name: str,
+    runs: list[tuple[float | None, Reconstructor]],
 ) -> Iterator[Score]:
     """The scores of one measurement and model, one for each value of the sweep."""
-    settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
     truth = capture.truth_of(index)
     assert truth is not None
-    sweep = config.sweep
-    for value in (None,) if sweep is None else sweep.values:
-        measurement, mask, used = capture.measurements[index], capture.mask, settings
-        if sweep is not None and value is not None:
-            if sweep.what == "tol":
-                used = replace(settings, tol=value)
-            elif sweep.what == "noise":
-                rng = np.random.default_rng(config.seed)
-                measurement = SensorNoise(read=value).apply(measurement, rng, full_range=1)
-            else:
-                mask = shifted(mask, value)
-        run = Reconstructor(model, used, device=config.device, dtype=config.dtype)
+    swept = None if config.sweep is None else config.sweep.what
+    for value, run in runs:
+        measurement, mask = capture.measurements[index], capture.mask
+        if swept == "noise" and value is not None:
+            rng = np.random.default_rng(config.seed)
+            measurement = SensorNoise(read=value).apply(measurement, rng, full_range=1)
+        elif swept == "shift" and value is not None:
+            mask = shifted(mask, value)
         with peak_memory(run.device) as memory:
             began = time.perf_counter()
             found = run(measurement[None], mask)
@@ -149,7 +164,7 @@ def _scores(
         yield Score(
             capture=str(capture.path),
             index=index,
-            model=model.card.name,
+            model=name,
             value=value,
             frames=len(truth),
             of=capture.frames,
@@ -173,7 +188,10 @@ def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> Non
 
     Raises:
         OutputExistsError: one of the files exists.
+        UsageError: a plot cannot be drawn here.
     """
+    if config.sweep is not None:
+        need_matplotlib()
     check_absent(_outputs(config, out), overwrite=overwrite)
 
 

@@ -9,9 +9,10 @@ from deqsci_cli.io.preview import write_preview
 from deqsci_cli.io.provenance import collect, identify
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
-from deqsci_cli.io.writing import write_capture
+from deqsci_cli.io.writing import CAPTURE_SUFFIXES, write_capture
 
 __all__ = [
+    "CAPTURE_SUFFIXES",
     "DEFAULT_BYTE_BUDGET",
     "ArraySummary",
     "Capture",

@@ -14,7 +14,7 @@ from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 
-_CAPTURE_SUFFIXES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
+CAPTURE_SUFFIXES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
 
 
 def write_capture(
@@ -43,7 +43,7 @@ def write_capture(
         OutputExistsError, StorageError: see `atomic_write`.
     """
     target = Path(path)
-    suffix = checked_suffix(target, _CAPTURE_SUFFIXES)
+    suffix = checked_suffix(target, CAPTURE_SUFFIXES)
     check_scale(scale)
     stacks = {
         "meas": _compact(_stack(measurements) * np.float64(scale), (np.uint16,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.report.scores import Score, mean_scores
@@ -16,19 +17,26 @@ AXES = {
 }
 
 
+def need_matplotlib() -> None:
+    """Say so before any computing if plots cannot be drawn.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise UsageError("plots need the package matplotlib", hint='pip install "deqsci[report]"')
+
+
 def plot_sweep(scores: Sequence[Score], swept: str) -> str:
     """Mean PSNR against what was swept, and against seconds: a line for each model.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "plots need the package matplotlib", hint='pip install "deqsci[report]"'
-        ) from error
+    need_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     rows = mean_scores(scores)
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)

@@ -155,13 +155,12 @@ def test_the_first_failure_ends_the_run_where_that_is_asked_for(run, captures, t
     assert not (tmp_path / "o").exists()
 
 
-def test_lists_folders_and_stdin(run, captures, tmp_path, monkeypatch):
+def test_lists_and_folders(run, captures, tmp_path):
     listed = [captures / f"c{n}.mat" for n in (4, 1)]
     (tmp_path / "list.txt").write_text("".join(f"{p}\n\n" for p in listed))
     mask = ("--mask", captures / "mask.mat", "--scale", "255")
 
-    def inputs(*arguments, stdin=""):
-        monkeypatch.setattr("sys.stdin", __import__("io").StringIO(stdin))
+    def inputs(*arguments):
         out = tmp_path / f"o{len(list(tmp_path.iterdir()))}"
         run("reconstruct", *arguments, *mask, "-o", out, *GAP_TV, "--max-iter", "1")
         return [Path(r["input"]) for r in report(out)["measurements"]]
