@@ -17,6 +17,7 @@ from deqsci_cli.cli.models import models
 from deqsci_cli.cli.reconstruct import reconstruct
 from deqsci_cli.cli.simulate import simulate
 from deqsci_cli.cli.train import train
+from deqsci_cli.cli.view import view
 from deqsci_cli.errors import DeqsciError
 
 EXIT_CODES = """
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(reconstruct)
 app.command()(simulate)
 app.command()(evaluate)
+app.command()(view)
 app.command()(convert)
 app.command()(inspect)
 app.command()(train)

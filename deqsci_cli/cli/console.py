@@ -73,7 +73,7 @@ def table(title: str, *columns: str) -> Table:
 
 def number(value: float | None, form: str = ".2f") -> str:
     """A figure for a table; a dash for none."""
-    return "–" if value is None else format(value, form)  # noqa: RUF001
+    return "–" if value is None else format(value, form)
 
 
 def show_failures(failures: list[Failure]) -> None:

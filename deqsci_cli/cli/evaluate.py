@@ -58,6 +58,9 @@ def evaluate(
     frames: Annotated[
         bool, typer.Option("--frames", help="Show the figures of every frame.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="With --out: write report.html, a page that plays the films.")
+    ] = True,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -98,10 +101,12 @@ def evaluate(
         sweep=_sweep(sweep),
         equilibrium={"tol": tol, "max_iter": max_iter},
         device=device,
+        page=report and out is not None,
     )
     if out is not None:
         check_outputs(config, out, overwrite=overwrite)
-    scores, failures = run(config, listen)
+    result = run(config, listen)
+    scores, failures = result.scores, result.failures
     swept = None if config.sweep is None else config.sweep.what
     if as_json:
         for score in scores:
@@ -115,7 +120,7 @@ def evaluate(
         if frames:
             _show_frames([(f"{s.capture} #{s.index}, {s.model}", s) for s in scores])
     if out is not None and scores:
-        written = write_outputs(config, scores, out, overwrite=overwrite)
+        written = write_outputs(config, result, out, overwrite=overwrite)
         if not quiet:
             console.note(f"{', '.join(path.name for path in written)} are in {out}")
     console.show_failures(failures)

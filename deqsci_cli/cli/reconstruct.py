@@ -44,6 +44,9 @@ def reconstruct(
         str, typer.Option("--format", help="Of the films: tif, mat or h5.")
     ] = "tif",
     preview: Annotated[str, typer.Option(help="Any of gif,png,mp4, or none.")] = "gif",
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html, a page that plays the films.")
+    ] = False,
     measurement_key: options.MeasurementKey = None,
     mask_key: options.MaskKey = None,
     truth_key: options.TruthKey = None,
@@ -94,6 +97,7 @@ def reconstruct(
         seed=seed,
         format=film_format,
         previews=() if preview == "none" else tuple(p.strip() for p in preview.split(",")),
+        page=report,
         overwrite=overwrite,
         resume=resume,
         fail_fast=fail_fast,
@@ -108,18 +112,18 @@ def reconstruct(
             _show_plan(planned, config)
             _end([f.exit_code for f in planned.failures], bool(planned.jobs))
             return
-    report = _run(config, quiet=quiet)
+    found = _run(config, quiet=quiet)
     if as_json:
-        for record in report.measurements:
+        for record in found.measurements:
             console.json_line(record.to_json())
-    elif report.measurements:
-        _show_report(report)
-    console.show_failures(report.failures)
+    elif found.measurements:
+        _show_report(found)
+    console.show_failures(found.failures)
     if not quiet:
-        _show_summary(report, config.out)
-    codes = [f.exit_code for f in report.failures]
-    codes += [1 for r in report.measurements if r.status == "diverged"]
-    _end(codes, bool(report.measurements))
+        _show_summary(found, config)
+    codes = [f.exit_code for f in found.failures]
+    codes += [1 for r in found.measurements if r.status == "diverged"]
+    _end(codes, bool(found.measurements))
 
 
 def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
@@ -147,11 +151,12 @@ def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
         return run(config, listen)
 
 
-def _show_summary(report: Report, out: Path) -> None:
+def _show_summary(report: Report, config: ReconstructConfig) -> None:
     made = len(report.measurements) - report.skipped
     counts = [f"{made} done", f"{report.skipped} skipped", f"{len(report.failures)} failed"]
     pace = f"{report.seconds:.1f} s, {made / report.seconds:.2g} measurements/s"
-    console.note(f"{', '.join(counts)} in {pace}; films and report.json are in {out}")
+    files = "films, report.json and report.html" if config.page else "films and report.json"
+    console.note(f"{', '.join(counts)} in {pace}; {files} are in {config.out}")
 
 
 def _show_report(report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import choose_device, describe_device, peak_memory
 from deqsci_cli.engine.events import Note, OnEvent, ignore
+from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.engine.solving import Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
@@ -24,7 +25,8 @@ from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.report.metrics import judge
-from deqsci_cli.report.plots import need_matplotlib, plot_sweep
+from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
+from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
 from deqsci_cli.report.report import Failure
 from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to_markdown
 
@@ -71,6 +73,7 @@ class BenchmarkConfig:
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `float64` or `bfloat16`.
         seed: of added noise.
+        page: keep the films that a page shows.
     """
 
     captures: tuple[Path, ...]
@@ -82,15 +85,30 @@ class BenchmarkConfig:
     device: str = "auto"
     dtype: str = "float32"
     seed: int = 0
+    page: bool = False
 
 
-def benchmark(
-    config: BenchmarkConfig, on_event: OnEvent = ignore
-) -> tuple[list[Score], list[Failure]]:
+@dataclass
+class Result:
+    """What a benchmark gave.
+
+    Attributes:
+        scenes: one for each measurement, with a film for each model and value.
+        failures: captures that came to nothing.
+    """
+
+    scenes: list[Scene] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def scores(self) -> list[Score]:
+        """By capture, measurement, model and value."""
+        figures = [film.figures for scene in self.scenes for film in scene.films]
+        return [score for score in figures if isinstance(score, Score)]
+
+
+def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     """Reconstruct and judge every measurement that has truth, by every model.
-
-    Returns:
-        The scores, by capture, measurement, model and value; and the captures that failed.
 
     Raises:
         ModelError, UsageError: nothing can be done at all.
@@ -99,8 +117,7 @@ def benchmark(
     choose_device(config.device)
     selection = parse_selection(config.measurements)
     models = {name: _runs(config, name) for name in config.models}
-    scores: list[Score] = []
-    failures: list[Failure] = []
+    result = Result()
     for path in config.captures:
         try:
             capture = config.reading.load(path)
@@ -112,15 +129,43 @@ def benchmark(
                     Note(f"{path.name}: {missing} of {len(chosen)} measurements have no truth")
                 )
             for index in known:
-                for name, runs in models.items():
-                    for score in _scores(config, capture, index, name, runs):
-                        scores.append(score)
-                        on_event(Note(f"{path.stem} #{index}, {name}: {score.psnr:.2f} dB"))
+                keep = config.page and len(result.scenes) < PLAYERS
+                result.scenes.append(_scene(config, capture, index, models, on_event, keep=keep))
         except DeqsciError as error:
-            failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
-    if not scores and not failures:
+            result.failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
+    if not result.scenes and not result.failures:
         raise InputError("no capture has truth to measure against")
-    return scores, failures
+    return result
+
+
+def _scene(
+    config: BenchmarkConfig,
+    capture: Capture,
+    index: int,
+    models: dict[str, list[tuple[float | None, Reconstructor]]],
+    on_event: OnEvent,
+    *,
+    keep: bool,
+) -> Scene:
+    """One measurement by every model; of a sweep, the films of its two ends are kept."""
+    films, videos = [], []
+    for name, runs in models.items():
+        for score, video in _scores(config, capture, index, name, runs):
+            label = name
+            if config.sweep is not None:
+                label += f", {config.sweep.what} {score.value:g}"
+            films.append(Film(label, score))
+            ends = runs[0][0], runs[-1][0]
+            videos.append(video.astype(np.float16) if keep and score.value in ends else None)
+            on_event(Note(f"{capture.path.stem} #{index}, {label}: {score.psnr:.2f} dB"))
+    title = capture.path.stem + (f" #{index}" if capture.count > 1 else "")
+    if not keep:
+        return Scene(title, tuple(films))
+    truth = capture.truth_of(index)
+    assert truth is not None
+    # Copies: the rest of the capture need not stay.
+    kept = Pictures(capture.measurements[index].copy(), truth.copy(), tuple(videos))
+    return Scene(title, tuple(films), lambda: kept)
 
 
 def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Reconstructor]]:
@@ -145,8 +190,8 @@ def _scores(
     index: int,
     name: str,
     runs: list[tuple[float | None, Reconstructor]],
-) -> Iterator[Score]:
-    """The scores of one measurement and model, one for each value of the sweep."""
+) -> Iterator[tuple[Score, np.ndarray]]:
+    """The scores and films of one measurement and model, for each value of the sweep."""
     truth = capture.truth_of(index)
     assert truth is not None
     swept = None if config.sweep is None else config.sweep.what
@@ -159,22 +204,22 @@ def _scores(
             mask = shifted(mask, value)
         with peak_memory(run.device) as memory:
             began = time.perf_counter()
-            found = run(measurement[None], mask)
+            found = run(measurement[None], mask, truths=[truth])
             seconds = time.perf_counter() - began
-        yield Score(
+        video = found.x[0].float().numpy()
+        score = Score(
             capture=str(capture.path),
             index=index,
             model=name,
             value=value,
             frames=len(truth),
             of=capture.frames,
-            status=found.status[0],
-            evaluations=found.evaluations[0],
-            residual=found.residual[0] if np.isfinite(found.residual[0]) else None,
             seconds=seconds,
             memory=memory.bytes,
-            **judge(found.x[0].float().numpy(), truth),
+            **found.facts(0),
+            **judge(video, truth),
         )
+        yield score, video
 
 
 def shifted(mask: np.ndarray, pixels: float) -> np.ndarray:
@@ -188,50 +233,70 @@ def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> Non
 
     Raises:
         OutputExistsError: one of the files exists.
-        UsageError: a plot cannot be drawn here.
+        UsageError: a package is missing.
     """
+    if config.page:
+        need_page()
     if config.sweep is not None:
         need_matplotlib()
     check_absent(_outputs(config, out), overwrite=overwrite)
 
 
 def write_outputs(
-    config: BenchmarkConfig, scores: Sequence[Score], out: Path, *, overwrite: bool
+    config: BenchmarkConfig, result: Result, out: Path, *, overwrite: bool
 ) -> list[Path]:
-    """Write the table as Markdown, CSV and JSON, and of a sweep the plot.
+    """Write the table as Markdown, CSV and JSON, of a sweep the plot, and the page.
+
+    Returns:
+        The files.
 
     Raises:
-        UsageError: the plot cannot be drawn here.
         OutputExistsError, StorageError: see `atomic_write`.
     """
     swept = None if config.sweep is None else config.sweep.what
+    scores, means = result.scores, mean_scores(result.scores)
     facts = asdict(config)
+    provenance = collect(
+        "evaluate",
+        facts,
+        seed=config.seed,
+        model=None,
+        inputs=map(identify, config.captures),
+        device=describe_device(choose_device(config.device)),
+    )
     content = {
         "schema": SCHEMA,
-        "provenance": collect(
-            "evaluate",
-            facts,
-            seed=config.seed,
-            model=None,
-            inputs=map(identify, config.captures),
-            device=describe_device(choose_device(config.device)),
-        ),
-        "means": plain(mean_scores(scores)),
+        "provenance": provenance,
+        "means": plain(means),
         "scores": plain([asdict(score) for score in scores]),
     }
-    texts = [
-        to_markdown(*score_table(scores, swept)),
-        to_csv(scores),
-        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        *([plot_sweep(scores, swept)] if swept else []),
-    ]
+    plot = plot_sweep(scores, swept) if swept else ""
+    texts = {
+        "md": to_markdown(*score_table(scores, swept)),
+        "csv": to_csv(scores),
+        "json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "svg": standalone(plot),
+    }
+    if config.page:
+        page = Page(
+            title=f"Benchmark of {', '.join(config.models)}",
+            summary=f"{len(result.scenes)} measurements on {provenance['device']}, "
+            f"{provenance['created']}",
+            scenes=result.scenes,
+            facts=provenance,
+            failures=result.failures,
+            means=means,
+            plots=[plot] if swept else [],
+        )
+        texts["html"] = render(page)
     files = _outputs(config, out)
-    for file, text in zip(files, texts, strict=True):
+    for file in files:
         with atomic_write(file, overwrite=overwrite) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(texts[file.suffix[1:]], encoding="utf-8")
     return files
 
 
 def _outputs(config: BenchmarkConfig, out: Path) -> list[Path]:
     kinds = ("md", "csv", "json", *(("svg",) if config.sweep else ()))
-    return [out / f"benchmark.{kind}" for kind in kinds]
+    page = [out / PAGE] if config.page else []
+    return [out / f"benchmark.{kind}" for kind in kinds] + page

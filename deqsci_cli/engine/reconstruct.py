@@ -13,13 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from deqsci_cli.engine.batch.executors import open_executor, threads_of_each, worker_died
-from deqsci_cli.engine.batch.plan import REPORT, Plan, ReconstructConfig, plan
+from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig, plan
 from deqsci_cli.engine.batch.work import Task, split, work
 from deqsci_cli.engine.device import choose_device, describe_device
 from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
+from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import collect
-from deqsci_cli.report.report import Failure, Record, Report
+from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
 # The report of a long run is renewed this often.
 _REPORT_SECONDS = 5.0
@@ -56,7 +57,10 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
                 run.submit_to(executor)
     finally:
         run.write_report()
-    return run.report()
+    report = run.report()
+    if config.page:
+        write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
+    return report
 
 
 class _Run:
@@ -150,7 +154,7 @@ class _Run:
         if time.perf_counter() > self.report_due:
             self.write_report()
 
-    def _listen(self, count: int, residual: Tensor) -> None:
+    def _listen(self, count: int, residual: Tensor, _: Tensor) -> None:
         """Told by the solving thread; the one place where a batch can be left."""
         if self.stopped.is_set():
             raise _Stopped

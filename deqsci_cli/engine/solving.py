@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +16,29 @@ from deqsci_cli.engine.device import choose_device, memory_errors, prepare
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution
 from deqsci_cli.physics.sensing import SensingOperator
+
+
+@dataclass(frozen=True)
+class Reconstruction(Solution):
+    """A solution, and where truth is known how it came near.
+
+    Attributes:
+        psnrs: for every sample with truth, the mean PSNR of what would have been the answer after
+            each evaluation, dB.
+    """
+
+    psnrs: list[list[float] | None] = field(default_factory=list)
+
+    def facts(self, sample: int) -> dict[str, Any]:
+        """How one sample went, by the names that reports have for it."""
+        residual, psnrs = self.residual[sample], self.psnrs[sample]
+        return {
+            "status": self.status[sample],
+            "evaluations": self.evaluations[sample],
+            "residual": residual if math.isfinite(residual) else None,
+            "residuals": tuple(self.residuals[sample]),
+            "psnrs": None if psnrs is None else tuple(psnrs),
+        }
 
 
 class Reconstructor:
@@ -37,12 +65,24 @@ class Reconstructor:
         self._last: tuple[np.ndarray, SensingOperator] | None = None
 
     def __call__(
-        self, measurements: np.ndarray, mask: np.ndarray, on_iteration: OnIteration | None = None
-    ) -> Solution:
+        self,
+        measurements: np.ndarray,
+        mask: np.ndarray,
+        on_iteration: OnIteration | None = None,
+        *,
+        truths: Sequence[np.ndarray | None] = (),
+    ) -> Reconstruction:
         """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
 
+        Args:
+            measurements: y = sum_t mask_t x_t with x in [0, 1].
+            mask: of all of them.
+            on_iteration: see `equilibrium.model.solve`.
+            truths: the frames `(k, H, W)`, k <= T, of each measurement, where they are known; they
+                are only compared with.
+
         Returns:
-            The solution; `solution.x` is `(B, T, H, W)`, on the CPU.
+            The solution; its `x` is `(B, T, H, W)`, on the CPU.
 
         Raises:
             DeviceError: the memory is too small.
@@ -50,15 +90,32 @@ class Reconstructor:
         with memory_errors(self.device):
             operator = self._operator_of(mask)
             y = torch.as_tensor(measurements).to(self.device, self.precision)
-            found = solve(self.network, operator, y, self.settings, on_iteration=on_iteration)
-            video: Tensor = found.x.cpu()
-        return Solution(video, found.residual, found.residuals, found.evaluations, found.status)
+            known = {i: torch.as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
+            psnrs: dict[int, list[float]] = {sample: [] for sample in known}
+
+            def listen(count: int, residual: Tensor, videos: Tensor) -> None:
+                for sample, truth in known.items():
+                    psnrs[sample].append(_psnr(videos[sample], truth))
+                if on_iteration is not None:
+                    on_iteration(count, residual, videos)
+
+            found = solve(self.network, operator, y, self.settings, on_iteration=listen)
+            whole = replace(found, x=found.x.cpu())
+        spent = enumerate(found.evaluations)
+        traces = [psnrs[sample][:count] if sample in psnrs else None for sample, count in spent]
+        return Reconstruction(**vars(whole), psnrs=traces)
 
     def _operator_of(self, mask: np.ndarray) -> SensingOperator:
         if self._last is None or not np.array_equal(mask, self._last[0]):
             moved = torch.as_tensor(mask).to(self.device, self.precision)
             self._last = mask, SensingOperator(moved)
         return self._last[1]
+
+
+def _psnr(video: Tensor, truth: Tensor) -> float:
+    """As `report.metrics.psnr` has it, the mean over the frames of truth; on any device."""
+    error = (video[: len(truth)].clamp(0, 1) - truth).square().mean((1, 2))
+    return float(-10 * error.log10().mean())
 
 
 def reconstruct_array(
@@ -81,7 +138,7 @@ def reconstruct_array(
         settings: None for those of the model's card.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `float64` or `bfloat16`.
-        on_iteration: told the number of evaluations and the best residuals.
+        on_iteration: told the number of evaluations, the best residuals and the answer by now.
 
     Returns:
         The solution; `solution.x` is `(B, T, H, W)` on the CPU.

@@ -113,7 +113,8 @@ def solve(
         operator: the camera, on the measurement's device.
         measurement: `(B, H, W)`.
         settings: how.
-        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+        on_iteration: told the number of evaluations, the best residuals `(B,)` and the videos
+            that would be the answer by now.
 
     Returns:
         The videos `(B, T, H, W)`, with the trace and the count of every evaluation, those of
@@ -125,9 +126,9 @@ def solve(
         traces: list[list[float]] = [[] for _ in range(len(measurement))]
         spent = 0
 
-        def report(count: int, residual: Tensor) -> None:
+        def report(count: int, residual: Tensor, best: Tensor) -> None:
             if on_iteration is not None:
-                on_iteration(spent + count, residual)
+                on_iteration(spent + count, residual, f.video(best))
 
         for sigma, iterations in settings.warmup:
             step = MAPS[settings.map](operator, measurement, network, sigma)
@@ -138,7 +139,7 @@ def solve(
                 state = torch.where(finite, after, state)
                 for trace, value in zip(traces, residual.tolist(), strict=True):
                     trace.append(value)
-                report(count, residual)
+                report(count, residual, state)
             spent += iterations
         found = iterate(f, state, settings, on_iteration=report)
     return Solution(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
 Status = Literal["converged", "max_iter", "diverged"]
-OnIteration = Callable[[int, Tensor], None]
+OnIteration = Callable[[int, Tensor, Tensor], None]
 
 # A state this many times larger than where it started is on its way to infinity.
 _GROWTH = 1e3
@@ -112,7 +112,7 @@ class _Run:
             elif not is_sound:
                 self.status[sample] = "diverged"
         if self.on_iteration is not None:
-            self.on_iteration(self.count, self.best_residual)
+            self.on_iteration(self.count, self.best_residual, self.best)
         return fx, sound & ~done
 
     def narrow(self, going: Tensor) -> None:
@@ -156,7 +156,8 @@ def picard(
         tol: relative residual at which a sample is done.
         max_iter: most evaluations of a sample.
         damping: in (0, 1]; less than 1 tames eigenvalues below -1.
-        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+        on_iteration: told the number of evaluations, the best residuals `(B,)` and what
+            would be the answer by now, `(B, …)`.
     """
     _check(f, x0)
     run = _Run(f, x0, tol, on_iteration)
@@ -200,7 +201,8 @@ def anderson(
         regularisation: relative floor of the scaled Gram matrix's eigenvalues.
         absolute_regularisation: added to the unscaled Gram matrix's diagonal; the published
             code has 1e-2, at which small residuals stall.
-        on_iteration: told the number of evaluations and the best residuals `(B,)`.
+        on_iteration: told the number of evaluations, the best residuals `(B,)` and what
+            would be the answer by now, `(B, …)`.
     """
     _check(f, x0)
     run = _Run(f, x0, tol, on_iteration)

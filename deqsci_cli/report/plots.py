@@ -1,13 +1,17 @@
-"""Plots, as SVG that is the same for the same figures."""
+"""Plots, as SVG that is the same for the same figures and takes the colours of its page."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.report.scores import Score, mean_scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: what a sweep's values are
 AXES = {
@@ -15,6 +19,21 @@ AXES = {
     "noise": "read noise (of one frame's white)",
     "shift": "shift of the mask (pixels)",
 }
+
+# Stands for the page's own colour of text until the SVG is written.
+_INK = "#0a0b0c"
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "deqsci",
+    "svg.fonttype": "none",
+    "legend.frameon": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "grid.color"), _INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
+}
+
+Values = Sequence[float | None]
+Curves = Mapping[str, tuple[Values, Values]]
 
 
 def need_matplotlib() -> None:
@@ -27,33 +46,72 @@ def need_matplotlib() -> None:
         raise UsageError("plots need the package matplotlib", hint='pip install "deqsci[report]"')
 
 
-def plot_sweep(scores: Sequence[Score], swept: str) -> str:
-    """Mean PSNR against what was swept, and against seconds: a line for each model.
+def plot(curves: Curves, xlabel: str, ylabel: str, *, level: float | None = None) -> str:
+    """One diagram of a few curves.
 
-    Raises:
-        UsageError: matplotlib is not installed.
+    Args:
+        curves: by name, x and y; None leaves a gap.
+        xlabel: of the axis.
+        ylabel: of the axis.
+        level: to be marked by a line, on a logarithmic axis.
     """
-    need_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 2.8))
+        axes = figure.add_axes((0.15, 0.17, 0.82, 0.8))
+        _draw(axes, curves, xlabel, ylabel)
+        if level is not None:
+            axes.set(yscale="log")
+            axes.axhline(level, color=_INK, linestyle=":", linewidth=1)
+        return _svg(figure)
+
+
+def plot_sweep(scores: Sequence[Score], swept: str) -> str:
+    """Mean PSNR against what was swept, and against seconds: a line for each model."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rows = mean_scores(scores)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for model in dict.fromkeys(row["model"] for row in rows):
-        alike = [row for row in rows if row["model"] == model]
-        quality = [row["psnr"] for row in alike]
-        left.plot([row["value"] for row in alike], quality, "o-", label=model)
-        right.plot([row["seconds"] for row in alike], quality, "o-")
-    left.set(xlabel=AXES[swept], ylabel="PSNR (dB), mean")
-    right.set(xlabel="seconds a measurement, mean", xscale="log")
-    if swept == "tol":
-        left.set(xscale="log")
-        left.invert_xaxis()
-    left.legend(frameon=False)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
+    models = dict.fromkeys(str(row["model"]) for row in rows)
+
+    def curves(x: str) -> Curves:
+        alike = {model: [row for row in rows if row["model"] == model] for model in models}
+        return {m: tuple([row[n] for row in a] for n in (x, "psnr")) for m, a in alike.items()}  # type: ignore[misc]
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw(left, curves("value"), AXES[swept], "PSNR (dB), mean")
+        _draw(right, curves("seconds"), "seconds a measurement, mean", "")
+        right.set(xscale="log")
+        if swept == "tol":
+            left.set(xscale="log")
+            left.invert_xaxis()
+        return _svg(figure)
+
+
+def standalone(svg: str) -> str:
+    """A plot as a file of its own, which has no page to stand on."""
+    return svg.replace("<svg ", '<svg style="background: white" ', 1)
+
+
+def _draw(axes: Axes, curves: Curves, xlabel: str, ylabel: str) -> None:
+    lines = []
+    for x, y in curves.values():
+        xs = [float("nan") if v is None else v for v in x]
+        ys = [float("nan") if v is None else v for v in y]
+        lines += axes.plot(xs, ys, "o-", markersize=3, linewidth=1.4)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if len(curves) > 1:
+        legend = axes.legend(lines, [str(number) for number in range(len(lines))])
+        for text, name in zip(legend.get_texts(), curves, strict=True):
+            text.set(parse_math=False, text=name)  # as it is: "$x$" would mean something
+
+
+def _svg(figure: Any) -> str:
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "deqsci"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    svg = text.getvalue()
+    return svg[svg.index("<svg ") :].replace(_INK, "currentColor")

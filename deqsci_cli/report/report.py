@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deqsci_cli.errors import InputError
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.provenance import plain
 
 SCHEMA = "deqsci-report/1"
+
+#: the file's name in a run's folder
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Record:
         evaluations: of the network, the warm-up among them.
         residual: `||f(x) - x|| / ||f(x)||` of the answer (null where nothing was finite).
         residuals: of every evaluation.
+        psnrs: after every evaluation, of what would be the answer by then, dB; null without truth.
         seconds: from the measurement in memory to the film in memory.
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
@@ -50,6 +56,7 @@ class Record:
     scale_rule: str
     psnr: float | None = None
     ssim: float | None = None
+    psnrs: tuple[float | None, ...] | None = None
     frame_psnr: tuple[float, ...] | None = None
     frame_ssim: tuple[float, ...] | None = None
 
@@ -95,6 +102,25 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     skipped: int = 0
     seconds: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """What `write` wrote.
+
+        Raises:
+            InputError: it cannot be read, or is no report.
+        """
+        with reading(path, "report"):
+            text = path.read_text(encoding="utf-8")
+        try:
+            content = json.loads(text)
+            if content.pop("schema") != SCHEMA:
+                raise ValueError
+            records = [Record.from_json(record) for record in content.pop("measurements")]
+            failures = [Failure(**failure) for failure in content.pop("failures")]
+            return cls(measurements=records, failures=failures, **content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"the file is no report of {SCHEMA}", path=path) from error
 
     def write(self, path: Path) -> None:
         """Write the report, whole; a run calls this again as it goes on."""

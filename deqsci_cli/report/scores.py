@@ -27,6 +27,8 @@ class Score:
         status: `converged`, `max_iter` or `diverged`.
         evaluations: of the network.
         residual: of the answer; None where nothing was finite.
+        residuals: of every evaluation.
+        psnrs: after every evaluation, of what would be the answer by then, dB.
         seconds: from the measurement in memory to the film in memory.
         memory: the most that was held meanwhile beyond the start, bytes; None where the system
             does not tell.
@@ -45,6 +47,8 @@ class Score:
     status: str
     evaluations: int
     residual: float | None
+    residuals: tuple[float, ...]
+    psnrs: tuple[float, ...]
     seconds: float
     memory: int | None
     frame_psnr: tuple[float, ...]
@@ -108,7 +112,7 @@ def _value(value: object) -> list[str]:
 def _figures(row: dict[str, object], status: str, count: str) -> list[str]:
     def shown(name: str, form: Callable[[float], str]) -> str:
         figure = row[name]
-        return "–" if figure is None else form(float(figure))  # type: ignore[arg-type] # noqa: RUF001
+        return "–" if figure is None else form(float(figure))  # type: ignore[arg-type]
 
     return [
         shown("psnr", "{:.2f}".format),

@@ -98,7 +98,7 @@ def test_the_warm_up_counts_and_has_its_own_levels(camera, solver):
     settings = EquilibriumSettings(
         map="gap", sigma=0.05, warmup=((0.2, 3), (0.1, 2)), solver=solver, tol=1e-30, max_iter=4
     )
-    found = solve(network, operator, y, settings, on_iteration=lambda n, r: told.append(n))
+    found = solve(network, operator, y, settings, on_iteration=lambda n, r, x: told.append(n))
     assert found.evaluations == [9] and len(found.residuals[0]) == 9
     assert told == list(range(1, 10))
     assert [network.levels[0], network.levels[3], network.levels[-1]] == [0.2, 0.1, 0.05]

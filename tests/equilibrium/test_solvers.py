@@ -352,7 +352,7 @@ def test_the_most_iterations_are_kept_to(solve):
     f = affine([[0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.93]])
     told: list[int] = []
     found = solve(
-        f, start(f), tol=1e-14, max_iter=5, on_iteration=lambda count, best: told.append(count)
+        f, start(f), tol=1e-14, max_iter=5, on_iteration=lambda count, best, x: told.append(count)
     )
     assert found.status == ["max_iter"] and found.evaluations == [5] and told == [1, 2, 3, 4, 5]
 

@@ -13,14 +13,15 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.manifest import Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import DTYPES, choose_device
+from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import Capture, check_absent, identify
 from deqsci_cli.io.provenance import plain
-from deqsci_cli.report.report import Failure, Record
+from deqsci_cli.report.page import need_page
+from deqsci_cli.report.report import REPORT, Failure, Record
 
-REPORT = "report.json"
 FORMATS = ("tif", "mat", "h5")
 PREVIEWS = ("gif", "png", "mp4")
 
@@ -41,6 +42,7 @@ class ReconstructConfig:
         seed: of PyTorch's generator, for models that draw numbers.
         format: of the films: `tif`, `mat` or `h5`.
         previews: any of `gif`, `png`, `mp4`.
+        page: write `report.html` as well.
         overwrite: replace what lies there.
         resume: leave what an earlier run has made of the same inputs, model and settings.
         fail_fast: stop at the first input that comes to nothing.
@@ -59,6 +61,7 @@ class ReconstructConfig:
     seed: int = 0
     format: str = "tif"
     previews: tuple[str, ...] = ("gif",)
+    page: bool = False
     overwrite: bool = False
     resume: bool = False
     fail_fast: bool = False
@@ -145,6 +148,8 @@ def plan(config: ReconstructConfig) -> Plan:
         InputError: with `fail_fast`, an input that cannot be read.
     """
     choose_device(config.device)
+    if config.page:
+        need_page()
     model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
     names = _names(config.inputs)
@@ -199,7 +204,8 @@ def plan(config: ReconstructConfig) -> Plan:
         if entry is None
         for file in job.files
     ]
-    report = [] if config.resume else [config.out / REPORT]
+    own = (REPORT, *((PAGE,) if config.page else ()))
+    report = [] if config.resume else [config.out / name for name in own]
     check_absent([*foreign, *report], overwrite=config.overwrite)
     return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources)
 

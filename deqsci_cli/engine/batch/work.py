@@ -20,9 +20,9 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.manifest import Entry, read_entry, write_entry
 from deqsci_cli.engine.batch.plan import Job, ReconstructConfig, mask_sha256
 from deqsci_cli.engine.device import keep_freed_memory, suitable_batch
-from deqsci_cli.engine.solving import Reconstructor
+from deqsci_cli.engine.solving import Reconstruction, Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.equilibrium.solvers import OnIteration, Solution
+from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import DeqsciError, DeviceError, InputError, StorageError, UsageError
 from deqsci_cli.io import (
     Capture,
@@ -88,7 +88,8 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         try:
             with _SOLVING:
                 began = time.perf_counter()
-                solution = _solve(task, np.stack(measurements), mask, on_iteration)
+                truths = [c.truth_of(task.jobs[p].index) for p, c in captures.items()]
+                solution = _solve(task, np.stack(measurements), mask, truths, on_iteration)
                 seconds = (time.perf_counter() - began) / len(captures)
         except DeviceError as error:
             return [done.get(p, _failure(job, error)) for p, job in enumerate(task.jobs)]
@@ -119,25 +120,29 @@ def _load(task: Task, job: Job) -> Capture | DeqsciError:
 
 
 def _solve(
-    task: Task, measurements: np.ndarray, mask: np.ndarray, on_iteration: OnIteration | None
-) -> Solution:
+    task: Task,
+    measurements: np.ndarray,
+    mask: np.ndarray,
+    truths: Sequence[np.ndarray | None],
+    on_iteration: OnIteration | None,
+) -> Reconstruction:
     """All at once, or, where the memory is too small for that, in halves of halves."""
     config = task.config
     run = _reconstructor(config.model, task.settings, config.device, config.dtype)
     try:
         torch.manual_seed(config.seed)
-        return run(measurements, mask, on_iteration)
+        return run(measurements, mask, on_iteration, truths=truths)
     except DeviceError:
         if len(measurements) == 1:
             raise
     half = len(measurements) // 2
     parts = [
-        _solve(task, part, mask, on_iteration)
-        for part in (measurements[:half], measurements[half:])
+        _solve(task, measurements[part], mask, truths[part], on_iteration)
+        for part in (slice(half), slice(half, None))
     ]
-    lists = ("residual", "residuals", "evaluations", "status")
+    lists = ("residual", "residuals", "evaluations", "status", "psnrs")
     joined = {name: [v for part in parts for v in getattr(part, name)] for name in lists}
-    return Solution(torch.cat([part.x for part in parts]), **joined)
+    return Reconstruction(torch.cat([part.x for part in parts]), **joined)
 
 
 @lru_cache(maxsize=1)
@@ -148,7 +153,7 @@ def _reconstructor(
 
 
 def _write(
-    task: Task, job: Job, capture: Capture, solution: Solution, place: int, seconds: float
+    task: Task, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
 ) -> Record | Failure:
     """Write one film and what belongs to it, judge it where there is truth."""
     entry = read_entry(job.output)
@@ -178,13 +183,10 @@ def _write(
         output=str(job.output),
         previews=tuple(map(str, job.previews)),
         model=task.stamp["model"]["name"],
-        status=solution.status[place],
-        evaluations=solution.evaluations[place],
-        residual=solution.residual[place],
-        residuals=tuple(solution.residuals[place]),
         seconds=seconds,
         scale=capture.scale,
         scale_rule=capture.scale_rule,
+        **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),
     )
     hashes = {file.name: identify(file)["sha256"] for file in job.files}

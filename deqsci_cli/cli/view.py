@@ -1,0 +1,28 @@
+"""`deqsci view`."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deqsci_cli.cli import console, options
+
+
+def view(
+    file: Annotated[Path, typer.Argument(help="A film, a report.json, or a folder with one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; else it lies beside the file.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write a page that plays a reconstruction; it opens from disk, without a server."""
+    from deqsci_cli.engine.pages import view as run
+
+    page = run(file, out, overwrite=overwrite)
+    console.out.print(str(page), markup=False, soft_wrap=True)
+    if open_it and not webbrowser.open(page.absolute().as_uri()):
+        console.note("no browser could be opened here; open the page by hand")

@@ -1,0 +1,224 @@
+"""`report.html`: one file that shows what a run made, opens from disk and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io.provenance import plain
+from deqsci_cli.report.pictures import encode, grey
+from deqsci_cli.report.plots import Curves, need_matplotlib, plot
+from deqsci_cli.report.report import Failure, Record
+from deqsci_cli.report.scores import Score
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+#: captures whose films are shown; the table has all
+PLAYERS = 24
+
+# Small enough to mail, and a little left for what the table takes.
+_BYTES = 2_900_000
+# Errors are small: they are shown this many times larger.
+_ERROR_GAIN = 5
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is to be seen of a scene.
+
+    Attributes:
+        measurement: `(H, W)`, or None where it is not at hand.
+        truth: `(k, H, W)`, k <= T, or None.
+        films: `(T, H, W)` each, in the order of the scene's; None for one that is not shown.
+        missing: what could not be shown, as sentences.
+    """
+
+    measurement: np.ndarray | None
+    truth: np.ndarray | None
+    films: tuple[np.ndarray | None, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Film:
+    """One reconstruction of a scene.
+
+    Attributes:
+        label: what made it.
+        figures: how it went; None for a film of unknown origin.
+        link: to its file, as a page's address; None where it was not written.
+    """
+
+    label: str
+    figures: Record | Score | None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One measurement, and what was made of it.
+
+    Attributes:
+        title: what it is called.
+        films: what was made.
+        pictures: brings them; None where they will not be wanted, after the first `PLAYERS`.
+        tol: the tolerance that was asked for, to be marked; None for none.
+    """
+
+    title: str
+    films: tuple[Film, ...]
+    pictures: Callable[[], Pictures] | None = None
+    tol: float | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page holds.
+
+    Attributes:
+        title: its heading.
+        summary: a sentence below it.
+        scenes: one for each measurement.
+        facts: config and provenance.
+        failures: what came to nothing.
+        means: rows of `scores.mean_scores`, if there are.
+        plots: more of them, as `plots` makes them.
+    """
+
+    title: str
+    summary: str
+    scenes: Sequence[Scene]
+    facts: dict[str, Any]
+    failures: Sequence[Failure] = ()
+    means: Sequence[dict[str, object]] = ()
+    plots: Sequence[str] = field(default=())
+
+
+def need_page() -> None:
+    """Say so before any computing if a page cannot be made.
+
+    Raises:
+        UsageError: jinja2 or matplotlib is not installed.
+    """
+    need_matplotlib()
+    if find_spec("jinja2") is None:
+        raise UsageError("a page needs the package jinja2", hint='pip install "deqsci[report]"')
+
+
+def render(page: Page) -> str:
+    """The page as HTML, under 3 MB for ten captures of 256x256x8."""
+    shown = page.scenes[:PLAYERS]
+    charts = [_charts(scene) for scene in shown]
+    share = (_BYTES - sum(len(svg) for each in charts for svg in each)) / max(1, len(shown))
+    players = [_player(scene, each, share) for scene, each in zip(shown, charts, strict=True)]
+    figures = [film.figures for scene in page.scenes for film in scene.films]
+    environment = _environment()
+    script = environment.get_template("page.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text: str = environment.get_template("page.html").render(
+        page=page,
+        players=players,
+        script=script,
+        script_sha256=digest,
+        style=environment.get_template("page.css").render(),
+        with_figures=any(f is not None for f in figures),
+        with_truth=any(f is not None and f.psnr is not None for f in figures),
+        with_labels=any(len(scene.films) > 1 for scene in page.scenes),
+        facts=json.dumps(plain(page.facts), indent=2, ensure_ascii=False),
+    )
+    # A file name may hold bytes that are no text.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("deqsci_cli.report"),
+        autoescape=lambda name: name == "page.html",
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _charts(scene: Scene) -> list[str]:
+    """How the films came about, and how good they are, for all of a scene's films together."""
+
+    def curves(name: str) -> Curves:
+        found = {}
+        for film in scene.films:
+            if values := getattr(film.figures, name, None):
+                found[film.label] = (range(1, 1 + len(values)), values)
+        return found
+
+    kinds = (
+        ("residuals", "evaluations", "residual", scene.tol),
+        ("psnrs", "evaluations", "PSNR (dB)", None),
+        ("frame_psnr", "frame", "PSNR (dB)", None),
+    )
+    return [
+        plot(lines, xlabel, ylabel, level=level)
+        for name, xlabel, ylabel, level in kinds
+        if (lines := curves(name))
+    ]
+
+
+def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
+    """What the template shows of a scene."""
+    assert scene.pictures is not None
+    pictures = scene.pictures()
+    stacks: list[np.ndarray] = []
+    panes: list[dict[str, Any]] = []
+
+    def pane(caption: str, stack: np.ndarray, **more: Any) -> None:
+        stacks.append(stack)
+        panes.append({"caption": caption, "psnr": None, **more})
+
+    if pictures.measurement is not None:
+        brightest = float(np.nanmax(pictures.measurement))
+        pane("coded measurement", grey(pictures.measurement[None], brightest), moves=False)
+    if pictures.truth is not None:
+        pane("truth", grey(pictures.truth), moves=True)
+    for film, video in zip(scene.films, pictures.films, strict=True):
+        if video is None:
+            continue
+        frames, height, width = video.shape
+        peaks = getattr(film.figures, "frame_psnr", None)
+        pane(film.label, grey(video), moves=True, psnr=peaks)
+        if pictures.truth is not None:
+            error = np.abs(np.clip(video[: len(pictures.truth)], 0, 1) - pictures.truth)
+            pane(f"error of {film.label} × {_ERROR_GAIN}", _heat(error * _ERROR_GAIN), moves=True)
+    encoded, size = encode(stacks, share)
+    for each, uris in zip(panes, encoded, strict=True):
+        each["uris"] = uris
+    missing = list(pictures.missing)
+    if size is not None:
+        missing.append(f"Shown at {size[1]}×{size[0]} of {width}×{height} pixels.")
+    return {
+        "title": scene.title,
+        "panes": panes,
+        "frames": frames,
+        "size": f"{width}×{height}×{frames}",
+        "width": width,
+        "height": height,
+        "charts": charts,
+        "missing": missing,
+    }
+
+
+def _heat(values: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] as colours of a scale, dark for 0."""
+    from matplotlib import colormaps
+
+    colours: np.ndarray = colormaps["magma"](np.clip(values, 0, 1), bytes=True)[..., :3]
+    return np.ascontiguousarray(colours)
