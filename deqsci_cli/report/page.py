@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ class Page:
     facts: dict[str, Any]
     failures: Sequence[Failure] = ()
     means: Sequence[dict[str, object]] = ()
-    plots: Sequence[str] = field(default=())
+    plots: Sequence[str] = ()
 
 
 def need_page() -> None:
@@ -132,6 +132,7 @@ def render(page: Page) -> str:
         style=environment.get_template("page.css").render(),
         with_figures=any(f is not None for f in figures),
         with_truth=any(f is not None and f.psnr is not None for f in figures),
+        with_links=any(film.link for scene in page.scenes for film in scene.films),
         with_labels=any(len(scene.films) > 1 for scene in page.scenes),
         facts=json.dumps(plain(page.facts), indent=2, ensure_ascii=False),
     )
@@ -161,14 +162,14 @@ def _charts(scene: Scene) -> list[str]:
                 found[film.label] = (range(1, 1 + len(values)), values)
         return found
 
-    kinds = (
-        ("residuals", "evaluations", "residual", scene.tol),
-        ("psnrs", "evaluations", "PSNR (dB)", None),
-        ("frame_psnr", "frame", "PSNR (dB)", None),
+    kinds: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+        ("residuals", "evaluations", "residual", {"log": True, "level": scene.tol}),
+        ("psnrs", "evaluations", "PSNR (dB)", {}),
+        ("frame_psnr", "frame", "PSNR (dB)", {}),
     )
     return [
-        plot(lines, xlabel, ylabel, level=level)
-        for name, xlabel, ylabel, level in kinds
+        plot(lines, xlabel, ylabel, **how)
+        for name, xlabel, ylabel, how in kinds
         if (lines := curves(name))
     ]
 

@@ -46,14 +46,17 @@ def need_matplotlib() -> None:
         raise UsageError("plots need the package matplotlib", hint='pip install "deqsci[report]"')
 
 
-def plot(curves: Curves, xlabel: str, ylabel: str, *, level: float | None = None) -> str:
+def plot(
+    curves: Curves, xlabel: str, ylabel: str, *, log: bool = False, level: float | None = None
+) -> str:
     """One diagram of a few curves.
 
     Args:
         curves: by name, x and y; None leaves a gap.
         xlabel: of the axis.
         ylabel: of the axis.
-        level: to be marked by a line, on a logarithmic axis.
+        log: whether y is on a logarithmic axis.
+        level: to be marked by a line.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -62,8 +65,8 @@ def plot(curves: Curves, xlabel: str, ylabel: str, *, level: float | None = None
         figure = Figure(figsize=(4.6, 2.8))
         axes = figure.add_axes((0.15, 0.17, 0.82, 0.8))
         _draw(axes, curves, xlabel, ylabel)
+        axes.set(yscale="log" if log else "linear")
         if level is not None:
-            axes.set(yscale="log")
             axes.axhline(level, color=_INK, linestyle=":", linewidth=1)
         return _svg(figure)
 
