@@ -60,8 +60,8 @@ def describe_device(device: torch.device) -> str:
 def suitable_batch(name: str, shape: tuple[int, int, int]) -> int:
     """How many measurements had best be solved together.
 
-    On a CPU as many as fill a network's chunk of frames; on a GPU as many as half of its free
-    memory is sure to hold.
+    On a CPU a few chunks of a network's frames: small pictures cost less together, larger ones do
+    not. On a GPU as many as half of its free memory is sure to hold.
 
     Args:
         name: the device, as `choose_device` reads it.
@@ -69,7 +69,7 @@ def suitable_batch(name: str, shape: tuple[int, int, int]) -> int:
     """
     device, pixels = choose_device(name), math.prod(shape)
     if device.type == "cpu":
-        return max(1, CPU_CHUNK_PIXELS // pixels)
+        return max(1, 4 * CPU_CHUNK_PIXELS // pixels)
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(free / 2 / (pixels * GPU_BYTES_PER_PIXEL)))
 

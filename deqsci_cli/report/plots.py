@@ -65,7 +65,9 @@ def plot(
         figure = Figure(figsize=(4.6, 2.8))
         axes = figure.add_axes((0.15, 0.17, 0.82, 0.8))
         _draw(axes, curves, xlabel, ylabel)
-        axes.set(yscale="log" if log else "linear")
+        if log:
+            axes.set(yscale="log")
+            axes.yaxis.set_major_formatter("{x:.0e}")  # as the table has it
         if level is not None:
             axes.axhline(level, color=_INK, linestyle=":", linewidth=1)
         return _svg(figure)

@@ -6,9 +6,9 @@ it gives back can be sent there.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,8 +35,10 @@ from deqsci_cli.io import (
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.report import Failure, Record
 
-# Solving takes the whole device; reading and writing go on beside it in other threads.
-_SOLVING = threading.Lock()
+# Solving takes the whole device; reading and writing go on beside it in other threads. It is one
+# thread for all, since OpenMP keeps a team for each and lets none of them wait for work actively
+# once they are more than the cores: small pictures then take twice as long.
+_SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,6 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         StorageError: nothing more can be written.
     """
     if task.threads is not None:
-        torch.set_num_threads(task.threads)
         keep_freed_memory()
     done: dict[int, Record | Failure] = {}
     captures: dict[int, Capture] = {}
@@ -86,11 +87,11 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         measurements = [c.measurements[task.jobs[p].index] for p, c in captures.items()]
         mask = next(iter(captures.values())).mask
         try:
-            with _SOLVING:
-                began = time.perf_counter()
-                truths = [c.truth_of(task.jobs[p].index) for p, c in captures.items()]
-                solution = _solve(task, np.stack(measurements), mask, truths, on_iteration)
-                seconds = (time.perf_counter() - began) / len(captures)
+            truths = [c.truth_of(task.jobs[p].index) for p, c in captures.items()]
+            solution, seconds = _SOLVER.submit(
+                _timed, task, np.stack(measurements), mask, truths, on_iteration
+            ).result()
+            seconds /= len(captures)
         except DeviceError as error:
             return [done.get(p, _failure(job, error)) for p, job in enumerate(task.jobs)]
         for number, (place, capture) in enumerate(captures.items()):
@@ -117,6 +118,14 @@ def _load(task: Task, job: Job) -> Capture | DeqsciError:
         return InputError("the file has changed since this run began", path=job.input)
     except (InputError, UsageError) as error:
         return error
+
+
+def _timed(task: Task, *arguments: Any) -> tuple[Reconstruction, float]:
+    """The solution, and the seconds that it took."""
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    began = time.perf_counter()
+    return _solve(task, *arguments), time.perf_counter() - began
 
 
 def _solve(
