@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from deqsci_cli.engine.batch.executors import open_executor, threads_of_each, worker_died
+from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig, plan
 from deqsci_cli.engine.batch.work import Task, split, work
 from deqsci_cli.engine.device import choose_device, describe_device
@@ -55,6 +56,9 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         if run.to_do:
             with open_executor(config.cluster) as executor:
                 run.submit_to(executor)
+    except BaseException:
+        run.find_unreported()
+        raise
     finally:
         run.write_report()
     report = run.report()
@@ -142,7 +146,8 @@ class _Run:
                 raise
             reason = "every worker that took it died"
             results = [
-                Failure(str(job.input), f"{job.input}: {reason}", None, DeviceError.exit_code)
+                record_of(job.output, self.name)
+                or Failure(str(job.input), f"{job.input}: {reason}", None, DeviceError.exit_code)
                 for job in task.jobs
             ]
         for job, result in zip(task.jobs, results, strict=True):
@@ -162,6 +167,12 @@ class _Run:
         total = settings.max_iter + sum(n for _, n in settings.warmup)
         worst = float(residual.max())
         self.on_event(Iterated(len(self.done), len(self.plan.jobs), count, total, worst))
+
+    def find_unreported(self) -> None:
+        """Enter what workers had made, but not told of, when the run was ended."""
+        for job in self.to_do:
+            if record := record_of(job.output, self.name):
+                self.done[job.output] = record
 
     def report(self) -> Report:
         """What is done so far."""

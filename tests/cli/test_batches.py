@@ -198,7 +198,9 @@ def test_two_inputs_of_one_film_are_refused_before_anything_is_done(run, capture
 
 def start(environment, *arguments) -> subprocess.Popen:
     command = [sys.executable, "-m", "deqsci_cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def wait_for(condition) -> None:
@@ -245,6 +247,21 @@ class TestCluster:
         assert process.returncode == 0, told
         assert films(out) == films(tmp_path / "alone")
         assert len(report(out)["measurements"]) == 6
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+    def test_an_interrupt_ends_its_workers_quietly(self, run, captures, tmp_path, environment):
+        run(*reconstruct(captures, tmp_path / "alone", *self.slow))
+        out = tmp_path / "o"
+        command = reconstruct(captures, out, *self.slow, "--cluster", "local:2")
+        with start(environment, *command) as process:
+            wait_for(lambda: len(list(out.glob("*.tif"))) > 2)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            _, told = process.communicate(timeout=120)
+        assert process.returncode == 130, told
+        assert "Traceback" not in told and "interrupted" in told
+        assert report(out)["measurements"]  # workers had not told of them
+        assert run(*reconstruct(captures, out, *self.slow, "--resume")).exit_code == 0
+        assert films(out) == films(tmp_path / "alone")
 
     @pytest.mark.parametrize("wrong", ["local:0", "local:", "local:x", "nowhere"])
     def test_an_address_that_cannot_be_meant(self, run, captures, tmp_path, wrong):

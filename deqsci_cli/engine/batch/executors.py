@@ -16,6 +16,8 @@ from deqsci_cli.errors import DeviceError, UsageError
 _THREADS = 3
 # A batch whose worker died is given to another this often.
 _RETRIES = 2
+# Ctrl-C reaches all processes of a terminal; it is for the run to end its workers.
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @contextmanager
@@ -53,6 +55,7 @@ def open_executor(cluster: str | None) -> Iterator[Executor]:
                 threads_per_worker=1,
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
+                preload=[_DEAF],
             )
             address = stack.enter_context(made).scheduler_address
         try:

@@ -50,6 +50,12 @@ def read_entry(output: Path) -> Entry | None:
         return None
 
 
+def record_of(output: Path, run: str) -> Record | None:
+    """The record of a film that this very run has made; None if it has not."""
+    entry = read_entry(output)
+    return entry.record if entry is not None and entry.run == run else None
+
+
 def write_entry(output: Path, entry: Entry) -> None:
     """Put the entry of a film where `read_entry` finds it."""
     with atomic_write(_place(output), overwrite=True) as temporary:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, read_entry, write_entry
+from deqsci_cli.engine.batch.manifest import Entry, read_entry, record_of, write_entry
 from deqsci_cli.engine.batch.plan import Job, ReconstructConfig, mask_sha256
 from deqsci_cli.engine.device import keep_freed_memory, suitable_batch
 from deqsci_cli.engine.solving import Reconstruction, Reconstructor
@@ -76,9 +76,9 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
     done: dict[int, Record | Failure] = {}
     captures: dict[int, Capture] = {}
     for place, found in enumerate(_read(task)):
-        entry = read_entry(task.jobs[place].output)
-        if entry is not None and entry.run == task.run and entry.record is not None:
-            done[place] = entry.record
+        # Another worker may have come so far before it died.
+        if record := record_of(task.jobs[place].output, task.run):
+            done[place] = record
         elif isinstance(found, Capture):
             captures[place] = found
         else:
