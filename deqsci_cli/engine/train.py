@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
@@ -84,11 +85,16 @@ class _Run:
         if not any(p.requires_grad for p in self.network.parameters()):
             raise UsageError(f"architecture {self.architecture} has nothing to train")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        #: the mean of the weights along the way
+        self.mean: AveragedModel | None = None
+        if config.average:
+            decay = get_ema_multi_avg_fn(config.average)
+            self.mean = AveragedModel(self.network, multi_avg_fn=decay)
         self.facts: dict[str, Any] = {"step": 0, "validated": 0, "best": {}, "seconds": 0.0}
         self.facts |= {"skipped": 0, "in_a_row": 0, "sums": {}, "recipe": recipe(config)}
         states: dict[int, torch.Tensor] = {}
         if config.resume:
-            saved, states = load_state(config.out, self.network, self.optimizer)
+            saved, states = load_state(config.out, self.network, self.optimizer, self.mean)
             self.facts |= saved
             check_recipe(config, self.facts["recipe"])
             on_event(Note(f"resumed at step {self.facts['step']}"))
@@ -152,6 +158,8 @@ class _Run:
             seen |= self.workers.mean(late)  # what the backward pass has told
         if sound:
             self.optimizer.step()
+            if self.mean is not None:
+                self.mean.update_parameters(self.network)
             facts["in_a_row"] = 0
             for name, value in seen.items():
                 total, count = facts["sums"].get(name, (0.0, 0))
@@ -174,7 +182,7 @@ class _Run:
     def _look(self) -> None:
         """Validate, keep the model if it is the best, log, save the state."""
         config, facts = self.config, self.facts
-        model = self._blended()
+        model = self._model()
         figures = self.validate(model)
         best = not facts["best"] or _rank(figures) >= _rank(facts["best"])
         if best:
@@ -188,11 +196,12 @@ class _Run:
         self._keep()
         self.on_event(Validated(facts["step"], figures, best))
 
-    def _blended(self) -> Denoiser:
-        """The network, or one between it and where it began."""
+    def _model(self) -> Denoiser:
+        """The network, or its mean, or one between that and where it began."""
+        network: Denoiser = self.network if self.mean is None else self.mean.module  # type: ignore[assignment]
         if not self.initial:
-            return self.network
-        model = copy.deepcopy(self.network)
+            return network
+        model = copy.deepcopy(network)
         trained = model.state_dict()
         model.load_state_dict(
             {
@@ -207,7 +216,7 @@ class _Run:
             self.facts["seconds"] = self._seconds()
             # Of several processes this one has its share of each batch alone.
             alive = self.alive if self.workers.count == 1 else {}
-            save_state(self.config.out, self.network, self.optimizer, self.facts, alive)
+            save_state(self.config.out, self.network, self.optimizer, self.mean, self.facts, alive)
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began

@@ -16,6 +16,7 @@ from deqsci_cli.networks.ffdnet import FFDNet
 from deqsci_cli.networks.rnn import BidirectionalRNN
 from deqsci_cli.networks.rsn_cnn import RSNCNN
 from deqsci_cli.networks.tv import TotalVariation
+from deqsci_cli.networks.video import VideoUNet
 
 ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
     "cnn": CNN,
@@ -23,6 +24,7 @@ ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
     "ffdnet": FFDNet,
     "rnn": BidirectionalRNN,
     "tv": TotalVariation,
+    "video": VideoUNet,
 }
 
 

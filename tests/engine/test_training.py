@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.events import Note, Stepped, Validated
@@ -70,6 +71,32 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert (parts.out / zoo.WEIGHTS).read_bytes() == (whole.out / zoo.WEIGHTS).read_bytes()
     logs = [read_log(run.out) for run in (whole, parts)]
     assert logs[0] == logs[1] and [line["step"] for line in logs[0]] == [5, 10, 12]
+
+
+def test_the_mean_of_the_weights_is_the_model(data, tmp_path, stop_at):
+    run = config(data, tmp_path / "m", average=0.75, steps=6, validate_every=1)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def listen(event) -> None:
+        if isinstance(event, Validated):
+            seen.append(load_file(run.out / STATE))
+
+    train(run, listen)
+    for name in [n.removeprefix("network.") for n in seen[0] if n.startswith("network.")]:
+        mean = seen[0][f"network.{name}"]
+        for state in seen[1:]:
+            mean = 0.75 * mean + 0.25 * state[f"network.{name}"]
+        torch.testing.assert_close(seen[-1][f"mean.module.{name}"], mean)
+    # What was validated and kept is one of these means.
+    kept = zoo.load(str(run.out)).network.state_dict()
+    assert any(all(torch.equal(s[f"mean.module.{n}"], w) for n, w in kept.items()) for s in seen)
+    parts = replace(run, out=tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, stop_at(3, Stepped))
+    train(replace(parts, resume=True))
+    assert (parts.out / zoo.WEIGHTS).read_bytes() == (run.out / zoo.WEIGHTS).read_bytes()
+    with pytest.raises(UsageError, match="average"):
+        config(data, tmp_path / "n", average=1.0)
 
 
 def test_an_existing_run_is_not_replaced_unasked(data, tmp_path, read_log):

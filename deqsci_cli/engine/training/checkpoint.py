@@ -21,6 +21,7 @@ def save_state(
     folder: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    mean: nn.Module | None,
     facts: dict[str, Any],
     states: dict[int, torch.Tensor],
 ) -> None:
@@ -30,6 +31,7 @@ def save_state(
         folder: of the run.
         network: its weights.
         optimizer: its moments.
+        mean: the running mean of the weights, if there is one.
         facts: step, best figures, recipe: what JSON can hold.
         states: of the fixed points that later steps go on from, by the step that drew them.
     """
@@ -40,6 +42,8 @@ def save_state(
         tensors[f"helper.{name}"] = torch.view_as_real(helper) if helper.is_complex() else helper
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    if mean is not None:
+        tensors |= {f"mean.{k}": v for k, v in mean.state_dict().items()}
     tensors |= {f"state.{drawn}": state for drawn, state in states.items()}
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with atomic_write(folder / STATE, overwrite=True) as temporary:
@@ -47,9 +51,12 @@ def save_state(
 
 
 def load_state(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    mean: nn.Module | None = None,
 ) -> tuple[dict[str, Any], dict[int, torch.Tensor]]:
-    """Put a saved state back into a network and its optimiser.
+    """Put a saved state back into a network, its optimiser, and the mean of its weights.
 
     Returns:
         The facts and the fixed points' states that were saved with it.
@@ -62,9 +69,9 @@ def load_state(
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()["facts"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
+        network.load_state_dict(_of("network", tensors))
+        if mean is not None:
+            mean.load_state_dict(_of("mean", tensors))
     except FileNotFoundError as error:
         raise ModelError(
             "there is no run to resume", path=path, hint="start it without --resume"
@@ -84,3 +91,9 @@ def load_state(
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     states = {int(k[6:]): v for k, v in tensors.items() if k.startswith("state.")}
     return facts, states
+
+
+def _of(owner: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What was saved of one owner, by its own names."""
+    prefix = f"{owner}."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

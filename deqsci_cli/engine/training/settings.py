@@ -38,6 +38,9 @@ class TrainConfig:
         batch: patches, or captures, a step.
         patch: their side, pixels.
         learning_rate: highest; it rises for 2 % of the steps and falls to zero as a cosine.
+        average: decay of an exponential mean of the weights over the steps (0.998: over the last
+            five hundred or so), which is validated and becomes the model; 0 for none. Its map
+            contracts better than those of the states that it is the mean of.
         blend: share of the trained weights in the model, the rest being those of `initial`: 0.5
             keeps half of what that one knew of scenes that are rare among the clips (WiSE-FT,
             arXiv 2109.01903). Validation looks at the blend.
@@ -69,6 +72,7 @@ class TrainConfig:
     batch: int = 16
     patch: int = 64
     learning_rate: float = 1e-3
+    average: float = 0.0
     blend: float = 1.0
     clip_gradient: float = 1.0
     validate_every: int = 500
@@ -101,6 +105,8 @@ class TrainConfig:
             raise UsageError("patch and validation_side must be at least 8 pixels")
         if not (self.learning_rate > 0 and self.clip_gradient > 0):
             raise UsageError("learning_rate and clip_gradient must be above 0")
+        if not 0 <= self.average < 1:
+            raise UsageError("average is 0, or a decay below 1")
         if not 0 < self.blend <= 1 or (self.blend < 1 and self.initial is None):
             raise UsageError("blend lies above 0 and at most at 1, which it is without `initial`")
         if self.stage != "denoiser" and self.solve.warmup:

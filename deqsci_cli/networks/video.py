@@ -1,0 +1,111 @@
+"""`video`: a U-Net that sees all frames, each through its neighbours' features."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from deqsci_cli.networks.denoiser import Denoiser, frame_levels
+
+
+def _convolution(in_channels: int, out_channels: int, size: int, gain: float = 1.0) -> nn.Conv2d:
+    stride = 2 if size == 2 else 1
+    layer = nn.Conv2d(in_channels, out_channels, size, stride, padding=(size - 1) // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    layer.weight.data.mul_(gain)
+    layer.get_parameter("bias").data.zero_()
+    return layer
+
+
+def shift_in_time(features: Tensor, frames: int) -> Tensor:
+    """An eighth of the channels from the frame before, an eighth from the one after.
+
+    Source: Lin et al., Temporal Shift Module, ICCV 2019. Frames at the ends stand in for those
+    that are missing.
+
+    Args:
+        features: `(B T, C, H, W)`.
+        frames: T.
+    """
+    film = features.unflatten(0, (-1, frames))
+    share = max(1, film.shape[2] // 8)
+    before, after, same = film.tensor_split((share, 2 * share), dim=2)
+    before = torch.cat((before[:, :1], before[:, :-1]), dim=1)
+    after = torch.cat((after[:, 1:], after[:, -1:]), dim=1)
+    return torch.cat((before, after, same), dim=2).flatten(0, 1)
+
+
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut, the first of which sees the neighbours in time."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.inner = _convolution(channels, channels, 3)
+        self.outer = _convolution(channels, channels, 3, 0.1)  # it starts near the identity
+
+    def forward(self, features: Tensor, frames: int) -> Tensor:
+        seen = shift_in_time(features, frames).contiguous(memory_format=torch.channels_last)
+        answer: Tensor = features + self.outer(self.inner(seen).relu_())
+        return answer
+
+
+class _Scale(nn.Module):
+    """The blocks of one scale, on one way."""
+
+    def __init__(self, channels: int, blocks: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
+
+    def forward(self, features: Tensor, frames: int) -> Tensor:
+        for block in self.blocks:
+            features = block(features, frames)
+        return features
+
+
+class VideoUNet(Denoiser):
+    """`D(x) = x - n(x)`, n a U-Net from half resolution on, over all frames of a film.
+
+    Space is convolved, time comes in by shifted channels, which cost nothing. Any number of
+    frames, any size; sigma is a channel of its own.
+    Sources: U-Net, arXiv 1505.04597; FFDNet's half resolution and noise map, arXiv 1710.04026;
+    shifts for video denoising, Qi et al., arXiv 2207.06774.
+
+    Args:
+        widths: channels at each scale, each half of the one before.
+        blocks: at each scale, on the way down and again on the way up.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (48, 96, 144), blocks: int = 1):
+        super().__init__()
+        self.scale = 2 ** len(widths)
+        self.enter = _convolution(5, widths[0], 3)
+        scales = list(pairwise(widths))
+        self.down = nn.ModuleList(_convolution(wide, deep, 2) for wide, deep in scales)
+        self.up = nn.ModuleList(_convolution(deep, 4 * wide, 1) for wide, deep in scales)
+        self.falling = nn.ModuleList(_Scale(width, blocks) for width in widths)
+        self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
+        self.leave = _convolution(widths[0], 4, 3, 0.1)
+
+    def forward(self, video: Tensor, sigma: Tensor | float) -> Tensor:
+        """Denoise videos `(B, T, H, W)`, at one sigma or one a sample `(B,)`."""
+        t, h, w = video.shape[1:]
+        bottom, right = -h % self.scale, -w % self.scale
+        padded = F.pad(video, (0, right, 0, bottom), mode="replicate")
+        small = F.pixel_unshuffle(padded.flatten(0, 1).unsqueeze(1), 2)
+        level = frame_levels(sigma, video).expand(-1, -1, *small.shape[-2:])
+        small = torch.cat((small, level), dim=1).contiguous(memory_format=torch.channels_last)
+        features, kept = self.enter(small).relu_(), []
+        for depth, falling in enumerate(self.falling):
+            if depth:
+                kept.append(features)
+                features = self.down[depth - 1](features).relu_()
+            features = falling(features, t)
+        for depth in reversed(range(len(self.rising))):
+            features = self.rising[depth](features, t)
+            if depth:
+                features = F.pixel_shuffle(self.up[depth - 1](features), 2) + kept.pop()
+        noise = F.pixel_shuffle(self.leave(features), 2).view_as(padded)
+        return video - noise[..., :h, :w]
