@@ -63,7 +63,7 @@ def plot(
 
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 2.8))
-        axes = figure.add_axes((0.15, 0.17, 0.82, 0.8))
+        axes = figure.add_axes((0.18, 0.17, 0.79, 0.8))
         _draw(axes, curves, xlabel, ylabel)
         if log:
             axes.set(yscale="log")
