@@ -1,11 +1,12 @@
-"""Seconds of one evaluation of a network beside the floor: its convolutions alone.
+"""Seconds of one evaluation of a network beside the floor: its convolutions alone; GFLOP/s.
 
     python benchmarks/speed.py [--threads 2] [--frames 8] [--side 256]
 
 The floor runs the bare convolutions channels-last, in the pieces that the network makes, with
 memory that stays with the process; nothing else of the network is in it. The naive form is what
 a plain `nn.Sequential` on all frames at once costs under the C library's own allocator. Both forms
-and the floor take turns, so that a machine that drifts drifts for all of them.
+and the floor take turns, so that a machine that drifts drifts for all of them. The ceiling is what
+the machine makes of a product of two large matrices.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.networks.cnn import CNN
@@ -70,9 +72,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     video = torch.rand(1, options.frames, options.side, options.side)
-    print("| network | naive s | here s | floor s | here / floor |")
-    print("|---|---|---|---|---|")
-    nets = {name: build(name).eval() for name in ("cnn", "ffdnet", "rnn")}
+    square = torch.rand(2048, 2048)
+    product = min(seconds(lambda: square @ square) for _ in range(options.rounds))
+    ceiling = 2 * 2048**3 / product / 1e9
+    print(f"ceiling: {ceiling:.0f} GFLOP/s")
+    print("| network | GFLOP | naive s | here s | floor s | here / floor | GFLOP/s | of ceiling |")
+    print("|---|---|---|---|---|---|---|---|")
+    nets = {name: build(name).eval() for name in ("cnn", "ffdnet", "rnn", "video")}
     # The naive form first, while the allocator is still the C library's own.
     naive = plain(CNN())
     frames = video.reshape(-1, 1, options.side, options.side)
@@ -89,15 +95,22 @@ def main() -> None:
 
         def floor(work: list[tuple[nn.Module, Tensor]] = work) -> None:
             for layer, x in work:
-                F.conv2d(x, layer.weight, padding=1)
+                F.conv2d(x, layer.weight, stride=layer.stride, padding=layer.padding)
 
         floor()
-        here()
+        with FlopCounterMode(display=False) as counter:
+            here()
+        work_done = counter.get_total_flops() / 1e9
         pairs = [(seconds(here), seconds(floor)) for _ in range(options.rounds)]
         ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         shown = f"{slow:.2f}" if name == "cnn" else ""
-        print(f"| {name} | {shown} | {ours:.2f} | {bare:.2f} | {ratio:.2f} |", flush=True)
+        rate = work_done / ours
+        print(
+            f"| {name} | {work_done:.0f} | {shown} | {ours:.2f} | {bare:.2f} | {ratio:.2f} | "
+            f"{rate:.0f} | {rate / ceiling:.0%} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

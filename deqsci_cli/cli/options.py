@@ -60,7 +60,7 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, .
         if besides is not None and besides.exists():
             found = [p for p in found if not (p.exists() and p.samefile(besides))]
         if not found:
-            raise InputError(f"no file matches '{pattern}'")
+            raise InputError(f"'{pattern}' stands for no file")
         paths += found
     return tuple(dict.fromkeys(paths))
 

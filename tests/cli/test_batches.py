@@ -249,19 +249,19 @@ class TestCluster:
         assert len(report(out)["measurements"]) == 6
 
     @pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
-    def test_an_interrupt_ends_its_workers_quietly(self, run, captures, tmp_path, environment):
-        run(*reconstruct(captures, tmp_path / "alone", *self.slow))
+    def test_an_interrupt_ends_its_workers_quietly(self, captures, tmp_path, environment):
         out = tmp_path / "o"
-        command = reconstruct(captures, out, *self.slow, "--cluster", "local:2")
+        long = (*self.slow[:-3], "2000", *self.slow[-2:])
+        command = reconstruct(captures, out, *long, "--cluster", "local:2")
         with start(environment, *command) as process:
-            wait_for(lambda: len(list(out.glob("*.tif"))) > 2)
+            entries = (out / ".manifest").glob
+            wait_for(lambda: any('"record": {' in e.read_text() for e in entries("*.json")))
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             _, told = process.communicate(timeout=120)
         assert process.returncode == 130, told
         assert "Traceback" not in told and "interrupted" in told
-        assert report(out)["measurements"]  # workers had not told of them
-        assert run(*reconstruct(captures, out, *self.slow, "--resume")).exit_code == 0
-        assert films(out) == films(tmp_path / "alone")
+        # Whatever was done by then, though no worker had told of it.
+        assert 0 < len(report(out)["measurements"]) < 6
 
     @pytest.mark.parametrize("wrong", ["local:0", "local:", "local:x", "nowhere"])
     def test_an_address_that_cannot_be_meant(self, run, captures, tmp_path, wrong):
