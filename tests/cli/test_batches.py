@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import scipy.io
 
 from deqsci_cli.engine import solving
+from deqsci_cli.engine.batch.manifest import read_entry
 from deqsci_cli.errors import InputError, OutputExistsError, UsageError
 
 GAP_TV = ("--model", "gap-tv", "--preview", "none")
@@ -254,8 +256,8 @@ class TestCluster:
         long = (*self.slow[:-3], "2000", *self.slow[-2:])
         command = reconstruct(captures, out, *long, "--cluster", "local:2")
         with start(environment, *command) as process:
-            entries = (out / ".manifest").glob
-            wait_for(lambda: any('"record": {' in e.read_text() for e in entries("*.json")))
+            entries = (read_entry(out / f"c{n}.tif") for _ in count() for n in range(6))
+            wait_for(lambda: (entry := next(entries)) is not None and entry.record is not None)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             _, told = process.communicate(timeout=120)
         assert process.returncode == 130, told
