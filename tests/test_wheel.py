@@ -52,7 +52,7 @@ def test_an_installed_wheel_reconstructs(installed, tmp_path):
     done = subprocess.run(
         [
             *(installed, "-m", "deqsci_cli", "reconstruct", sample, "--model", "pnp"),
-            *("--measurements", "0", "--max-iter", "3", "-o", "out"),
+            *("--measurements", "0", "--max-iter", "3", "-o", "out", "--report"),
         ],
         capture_output=True,
         text=True,
@@ -62,3 +62,4 @@ def test_an_installed_wheel_reconstructs(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "report.json").read_text())["measurements"][0]
     assert record["model"] == "pnp-ffdnet" and record["psnr"] > 20
+    assert "<script>" in (tmp_path / "out" / "report.html").read_text()

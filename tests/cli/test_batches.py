@@ -201,8 +201,10 @@ def test_two_inputs_of_one_film_are_refused_before_anything_is_done(run, capture
 def start(environment, *arguments) -> subprocess.Popen:
     command = [sys.executable, "-m", "deqsci_cli", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def wait_for(condition) -> None:
