@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from concurrent.futures import Future, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig, plan
 from deqsci_cli.engine.batch.work import Task, split, work
 from deqsci_cli.engine.device import choose_device, describe_device
 from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
+from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import collect
@@ -25,6 +26,8 @@ from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
 # The report of a long run is renewed this often.
 _REPORT_SECONDS = 5.0
+# How long Ctrl-C waits at most.
+_POLL_SECONDS = 0.2
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -124,11 +127,17 @@ class _Run:
             for each in tasks:
                 listener = () if self.config.cluster else (self._listen,)
                 futures[executor.submit(work, each, *listener)] = each
-            for future in as_completed(futures):
-                taken.add(future)
-                self._take(future, futures[future])
-                if self.config.fail_fast and self.failures:
-                    break
+            # An interrupt is looked for, not raised anywhere: in some callbacks of Dask's it would
+            # be lost.
+            with deferred_interrupt() as interrupted:
+                while len(taken) < len(futures):
+                    waiting = futures.keys() - taken
+                    for future in wait(waiting, _POLL_SECONDS, FIRST_COMPLETED).done:
+                        taken.add(future)
+                        self._take(future, futures[future])
+                    interrupted()
+                    if self.config.fail_fast and self.failures:
+                        break
         finally:
             # What is being written is finished, and belongs into the report.
             self.stopped.set()
