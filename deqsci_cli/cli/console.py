@@ -39,8 +39,10 @@ def note(text: str) -> None:
 
 
 def json_line(record: Any) -> None:
-    """One JSON object a line, for programs."""
-    sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+    """One JSON object a line, for programs; what is not finite becomes null."""
+    from deqsci_cli.io.provenance import plain  # its libraries are slow to import
+
+    sys.stdout.write(json.dumps(plain(record), allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

@@ -118,7 +118,7 @@ def evaluate(
             shown.add_row(*row, style="bold" if row[0] == "mean" else None)
         console.out.print(shown)
         if frames:
-            _show_frames([(f"{s.capture} #{s.index}, {s.model}", s) for s in scores])
+            _show_frames([(f"{s.name}, {s.label}", s) for s in scores])
     if out is not None and scores:
         written = write_outputs(config, result, out, overwrite=overwrite)
         if not quiet:

@@ -84,7 +84,6 @@ def certify(
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Event, Note
     from deqsci_cli.engine.reading import Reading
-    from deqsci_cli.io.provenance import plain
 
     def listen(event: Event) -> None:
         if isinstance(event, Note) and not quiet:
@@ -102,7 +101,7 @@ def certify(
     certificates = engine.certify(config, listen)
     if as_json:
         for certificate in certificates:
-            console.json_line(plain(asdict(certificate)))
+            console.json_line(asdict(certificate))
         return
     shown = console.table("", "capture", "contraction", "± error", "plain", "accelerated")
     shown.add_column("converges")

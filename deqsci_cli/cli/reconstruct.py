@@ -104,15 +104,14 @@ def reconstruct(
         batch_size=size[0] if size else None,
         cluster=cluster,
     )
-    if dry_run or verbose:
+    if dry_run:
         planned = engine.plan(config)
-        if verbose and not quiet:
+        if verbose:
             console.note(f"settings: {planned.settings}")
-        if dry_run:
-            _show_plan(planned, config)
-            _end([f.exit_code for f in planned.failures], bool(planned.jobs))
-            return
-    found = _run(config, quiet=quiet)
+        _show_plan(planned, config)
+        _end([f.exit_code for f in planned.failures], bool(planned.jobs))
+        return
+    found = _run(config, quiet=quiet, verbose=verbose)
     if as_json:
         for record in found.measurements:
             console.json_line(record.to_json())
@@ -126,7 +125,7 @@ def reconstruct(
     _end(codes, bool(found.measurements))
 
 
-def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
+def _run(config: ReconstructConfig, *, quiet: bool, verbose: bool) -> Report:
     from deqsci_cli.engine.events import Finished, Iterated, Note
     from deqsci_cli.engine.reconstruct import reconstruct as run
 
@@ -135,7 +134,7 @@ def _run(config: ReconstructConfig, *, quiet: bool) -> Report:
 
         def listen(event: Event) -> None:
             if isinstance(event, Note):
-                if not quiet:
+                if not quiet and (verbose or not event.detail):
                     console.note(event.text)
                 return
             if isinstance(event, Iterated):

@@ -71,7 +71,6 @@ class BenchmarkConfig:
         sweep: what is changed, if anything.
         equilibrium: fields of `EquilibriumSettings` to have other than the models' cards say.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `float64` or `bfloat16`.
         seed: of added noise.
         page: keep the films that a page shows.
     """
@@ -83,7 +82,6 @@ class BenchmarkConfig:
     sweep: Sweep | None = None
     equilibrium: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"
-    dtype: str = "float32"
     seed: int = 0
     page: bool = False
 
@@ -151,14 +149,11 @@ def _scene(
     films, videos = [], []
     for name, runs in models.items():
         for score, video in _scores(config, capture, index, name, runs):
-            label = name
-            if config.sweep is not None:
-                label += f", {config.sweep.what} {score.value:g}"
-            films.append(Film(label, score))
+            films.append(Film(score.label, score))
             ends = runs[0][0], runs[-1][0]
             videos.append(video.astype(np.float16) if keep and score.value in ends else None)
-            on_event(Note(f"{capture.path.stem} #{index}, {label}: {score.psnr:.2f} dB"))
-    title = capture.path.stem + (f" #{index}" if capture.count > 1 else "")
+            on_event(Note(f"{score.name}, {score.label}: {score.psnr:.2f} dB"))
+    title = _name(capture, index)
     if not keep:
         return Scene(title, tuple(films))
     truth = capture.truth_of(index)
@@ -174,7 +169,7 @@ def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Recons
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
 
     def ready(used: EquilibriumSettings) -> Reconstructor:
-        return Reconstructor(model, used, device=config.device, dtype=config.dtype)
+        return Reconstructor(model, used, device=config.device)
 
     if sweep is None:
         return [(None, ready(settings))]
@@ -208,8 +203,10 @@ def _scores(
             seconds = time.perf_counter() - began
         video = found.x[0].float().numpy()
         score = Score(
+            name=_name(capture, index),
             capture=str(capture.path),
             index=index,
+            label=name if value is None else f"{name}, {swept} {value:g}",
             model=name,
             value=value,
             frames=len(truth),
@@ -220,6 +217,11 @@ def _scores(
             **judge(video, truth),
         )
         yield score, video
+
+
+def _name(capture: Capture, index: int) -> str:
+    """What a measurement is called wherever it is shown."""
+    return capture.path.stem + (f" #{index}" if capture.count > 1 else "")
 
 
 def shifted(mask: np.ndarray, pixels: float) -> np.ndarray:
@@ -255,10 +257,9 @@ def write_outputs(
     """
     swept = None if config.sweep is None else config.sweep.what
     scores, means = result.scores, mean_scores(result.scores)
-    facts = asdict(config)
     provenance = collect(
         "evaluate",
-        facts,
+        asdict(config),
         seed=config.seed,
         model=None,
         inputs=map(identify, config.captures),
@@ -270,12 +271,12 @@ def write_outputs(
         "means": plain(means),
         "scores": plain([asdict(score) for score in scores]),
     }
-    plot = plot_sweep(scores, swept) if swept else ""
+    curves = plot_sweep(scores, swept) if swept else ""
     texts = {
         "md": to_markdown(*score_table(scores, swept)),
         "csv": to_csv(scores),
         "json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "svg": standalone(plot),
+        "svg": standalone(curves),
     }
     if config.page:
         page = Page(
@@ -286,7 +287,7 @@ def write_outputs(
             facts=provenance,
             failures=result.failures,
             means=means,
-            plots=[plot] if swept else [],
+            plots=[curves] if swept else [],
         )
         texts["html"] = render(page)
     files = _outputs(config, out)

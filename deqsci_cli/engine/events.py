@@ -8,9 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that the user should read."""
+    """A sentence that the user should read.
+
+    Attributes:
+        text: the sentence.
+        detail: whether it is for those alone who want to know all.
+    """
 
     text: str
+    detail: bool = False
 
 
 @dataclass(frozen=True)

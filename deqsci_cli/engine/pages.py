@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from deqsci_cli.engine.reading import Reading
-from deqsci_cli.errors import DeqsciError
+from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import Capture, atomic_write, identify, read_film
 from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
@@ -51,7 +52,13 @@ def view(file: Path, out: Path | None = None, *, overwrite: bool = False) -> Pat
     if file.is_dir():
         file = file / REPORT
     target = out or file.with_suffix(".html")
-    page = page_of_run(Report.read(file), file.parent) if file.suffix == ".json" else _alone(file)
+    try:
+        if file.suffix == ".json":
+            page = page_of_run(Report.read(file), file.parent)
+        else:
+            page = _alone(file)
+    except (KeyError, TypeError) as error:  # a report by somebody else
+        raise InputError(f"the report beside it lacks {error}", path=file) from error
     write_page(page, target, overwrite=overwrite or _is_page(target))
     return target
 
@@ -79,22 +86,22 @@ def page_of_run(report: Report, folder: Path) -> Page:
 
 def _alone(file: Path) -> Page:
     """The page of a film: with its figures and its capture, if the report beside it tells them."""
-    film = read_film(file)
     try:
         report = Report.read(file.parent / REPORT)
         records = [r for r in report.measurements if Path(r.output).name == file.name]
     except DeqsciError:
         records = []
     if records:
-        scenes = _scenes(report, records, file.parent)
-    else:
-        pictures = Pictures(None, None, (film.frames,))
-        scenes = [Scene(file.stem, (Film("film", None, _link(file)),), lambda: pictures)]
+        seconds = sum(record.seconds for record in records)
+        found = replace(report, measurements=records, failures=[], skipped=0, seconds=seconds)
+        return replace(page_of_run(found, file.parent), title=file.name)
+    film = read_film(file)
+    pictures = Pictures(None, None, (film.frames,))
     count, height, width = film.frames.shape
     return Page(
         title=file.name,
         summary=f"{count} frames of {width}×{height} pixels",
-        scenes=scenes,
+        scenes=[Scene(file.stem, (Film("film", None, _link(file)),), lambda: pictures)],
         facts=film.provenance or {},
     )
 
@@ -138,6 +145,7 @@ def _link(film: Path) -> str:
 
 def _is_page(path: Path) -> bool:
     try:
-        return b'name="generator" content="deqsci"' in path.read_bytes()[:2000]
+        with path.open("rb") as stream:
+            return b'name="generator" content="deqsci"' in stream.read(2000)
     except OSError:
         return False

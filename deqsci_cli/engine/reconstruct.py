@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from deqsci_cli import zoo
 from deqsci_cli.engine.batch.executors import open_executor, threads_of_each, worker_died
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig, plan
@@ -45,7 +46,9 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
     """
     began = time.perf_counter()
     if config.cluster is not None:  # its workers may stand in another folder
-        reading = config.reading
+        reading, folder = config.reading, Path(config.model)
+        if zoo.find(config.model) == folder:
+            config = replace(config, model=str(folder.absolute()))
         config = replace(
             config,
             inputs=tuple(path.absolute() for path in config.inputs),
@@ -101,6 +104,7 @@ class _Run:
         """What the user should know before it begins."""
         card = self.plan.model.card
         self.on_event(Note(f"model {card.name} ({card.architecture}) on {self.device}"))
+        self.on_event(Note(f"settings: {self.plan.settings}", detail=True))
         rules = self.plan.scales
         for rule in dict.fromkeys(rules.values()):
             alike = [path.name for path, other in rules.items() if other == rule]

@@ -49,13 +49,13 @@ def write_preview(
     if not fps > 0:
         raise UsageError(f"a preview needs a positive number of frames a second, not {fps}")
     check_absent([target], overwrite=overwrite)
-    grey = np.rint(np.clip(np.nan_to_num(frames), 0, 1) * 255).astype(np.uint8)
+    shown = to_8_bits(frames)
     text = to_json(provenance or {})
     # Encoded in memory first: these libraries try again on a full disk while they are torn down.
     if suffix == ".gif":
         encoded = iio.imwrite(
             "<bytes>",
-            grey,
+            shown,
             plugin="pillow",
             extension=".gif",
             duration=1000 / fps,
@@ -66,12 +66,18 @@ def write_preview(
         info = PngInfo()
         info.add_text("provenance", text)
         encoded = iio.imwrite(
-            "<bytes>", montage(grey), plugin="pillow", extension=".png", pnginfo=info
+            "<bytes>", montage(shown), plugin="pillow", extension=".png", pnginfo=info
         )
     else:
-        encoded = _encode_mp4(grey, fps, text)
+        encoded = _encode_mp4(shown, fps, text)
     with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(encoded)
+
+
+def to_8_bits(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
+    """Intensities as 8-bit grey, clipped to `[0, white]`."""
+    scaled = np.nan_to_num(frames) / (white or 1.0)
+    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
 
 def montage(frames: np.ndarray) -> np.ndarray:

@@ -29,6 +29,17 @@ def initialise(layers: nn.ModuleList) -> None:
     layers.get_parameter(f"{len(layers) - 1}.weight").data.mul_(0.1)
 
 
+def convolution(
+    in_channels: int, out_channels: int, size: int = 3, *, stride: int = 1, gain: float = 1.0
+) -> nn.Conv2d:
+    """A convolution that keeps the size (at stride 1), by He, its weights times `gain`."""
+    layer = nn.Conv2d(in_channels, out_channels, size, stride, padding=(size - 1) // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    layer.weight.data.mul_(gain)
+    layer.get_parameter("bias").data.zero_()
+    return layer
+
+
 class Denoiser(nn.Module):
     """A module called as `D(video, sigma)`, videos `(B, T, H, W)`.
 

@@ -6,16 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser, frame_levels, frames_at_once
+from deqsci_cli.networks.denoiser import Denoiser, convolution, frame_levels, frames_at_once
 from deqsci_cli.networks.ffdnet import FFDNet
-
-
-def _convolution(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Conv2d:
-    layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    layer.weight.data.mul_(gain)
-    layer.get_parameter("bias").data.zero_()
-    return layer
 
 
 class _Cell(nn.Module):
@@ -25,10 +17,10 @@ class _Cell(nn.Module):
         super().__init__()
         width = features + state
         self.split = (features, state)
-        self.inner = nn.ModuleList(_convolution(width, width) for _ in range(blocks))
+        self.inner = nn.ModuleList(convolution(width, width) for _ in range(blocks))
         # Small, so that the blocks start as the identity.
-        self.outer = nn.ModuleList(_convolution(width, width, 0.1) for _ in range(blocks))
-        self.last = _convolution(width, width)
+        self.outer = nn.ModuleList(convolution(width, width, gain=0.1) for _ in range(blocks))
+        self.last = convolution(width, width)
 
     def forward(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         joint = torch.cat((features, state), dim=1)
@@ -70,11 +62,11 @@ class BidirectionalRNN(Denoiser):
         width = features + state
         self.state = state
         self.frames = FFDNet(channels, depth)
-        self.enter = nn.ModuleList((_convolution(17, width), _convolution(width, features)))
+        self.enter = nn.ModuleList((convolution(17, width), convolution(width, features)))
         self.forwards = _Cell(features, state, blocks)
         self.backwards = _Cell(features, state, blocks)
         self.leave = nn.ModuleList(
-            (_convolution(features + features, width), _convolution(width, 4, 0.0))
+            (convolution(features + features, width), convolution(width, 4, gain=0.0))
         )
 
     def forward(

@@ -8,16 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser, frame_levels
-
-
-def _convolution(in_channels: int, out_channels: int, size: int, gain: float = 1.0) -> nn.Conv2d:
-    stride = 2 if size == 2 else 1
-    layer = nn.Conv2d(in_channels, out_channels, size, stride, padding=(size - 1) // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    layer.weight.data.mul_(gain)
-    layer.get_parameter("bias").data.zero_()
-    return layer
+from deqsci_cli.networks.denoiser import Denoiser, convolution, frame_levels
 
 
 def shift_in_time(features: Tensor, frames: int) -> Tensor:
@@ -43,8 +34,8 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.inner = _convolution(channels, channels, 3)
-        self.outer = _convolution(channels, channels, 3, 0.1)  # it starts near the identity
+        self.inner = convolution(channels, channels)
+        self.outer = convolution(channels, channels, gain=0.1)  # it starts near the identity
 
     def forward(self, features: Tensor, frames: int) -> Tensor:
         seen = shift_in_time(features, frames).contiguous(memory_format=torch.channels_last)
@@ -66,37 +57,42 @@ class _Scale(nn.Module):
 
 
 class VideoUNet(Denoiser):
-    """`D(x) = x - n(x)`, n a U-Net from half resolution on, over all frames of a film.
+    """`D(x) = x - sigma n(x)`, n a U-Net from half resolution on, over all frames of a film.
 
-    Space is convolved, time comes in by shifted channels, which cost nothing. Any number of
-    frames, any size; sigma is a channel of its own.
+    Space is convolved, time comes in by shifted channels, which cost nothing. Each frame is seen
+    with the normalised measurement, with what the measurement leaves for it when the other
+    frames are taken out, and with sigma. Any number of frames, any size.
     Sources: U-Net, arXiv 1505.04597; FFDNet's half resolution and noise map, arXiv 1710.04026;
-    shifts for video denoising, Qi et al., arXiv 2207.06774.
+    shifts for video denoising, Qi et al., ACM Multimedia 2022.
 
     Args:
         widths: channels at each scale, each half of the one before.
         blocks: at each scale, on the way down and again on the way up.
     """
 
+    sees_measurement = True
+
     def __init__(self, widths: tuple[int, ...] = (48, 96, 144), blocks: int = 1):
         super().__init__()
         self.scale = 2 ** len(widths)
-        self.enter = _convolution(5, widths[0], 3)
+        self.enter = convolution(13, widths[0])
         scales = list(pairwise(widths))
-        self.down = nn.ModuleList(_convolution(wide, deep, 2) for wide, deep in scales)
-        self.up = nn.ModuleList(_convolution(deep, 4 * wide, 1) for wide, deep in scales)
+        self.down = nn.ModuleList(convolution(wide, deep, 2, stride=2) for wide, deep in scales)
+        self.up = nn.ModuleList(convolution(deep, 4 * wide, 1) for wide, deep in scales)
         self.falling = nn.ModuleList(_Scale(width, blocks) for width in widths)
         self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
-        self.leave = _convolution(widths[0], 4, 3, 0.1)
+        self.leave = convolution(widths[0], 4, gain=0.1)
 
-    def forward(self, video: Tensor, sigma: Tensor | float) -> Tensor:
-        """Denoise videos `(B, T, H, W)`, at one sigma or one a sample `(B,)`."""
+    def forward(
+        self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
+    ) -> Tensor:
         t, h, w = video.shape[1:]
-        bottom, right = -h % self.scale, -w % self.scale
-        padded = F.pad(video, (0, right, 0, bottom), mode="replicate")
-        small = F.pixel_unshuffle(padded.flatten(0, 1).unsqueeze(1), 2)
-        level = frame_levels(sigma, video).expand(-1, -1, *small.shape[-2:])
-        small = torch.cat((small, level), dim=1).contiguous(memory_format=torch.channels_last)
+        levels = frame_levels(sigma, video)
+        seen = torch.stack((video, average - video, rest), dim=2).flatten(0, 1)
+        seen = F.pad(seen, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
+        small = F.pixel_unshuffle(seen, 2)
+        small = torch.cat((small, levels.expand(-1, -1, *small.shape[-2:])), dim=1)
+        small = small.contiguous(memory_format=torch.channels_last)
         features, kept = self.enter(small).relu_(), []
         for depth, falling in enumerate(self.falling):
             if depth:
@@ -107,5 +103,5 @@ class VideoUNet(Denoiser):
             features = self.rising[depth](features, t)
             if depth:
                 features = F.pixel_shuffle(self.up[depth - 1](features), 2) + kept.pop()
-        noise = F.pixel_shuffle(self.leave(features), 2).view_as(padded)
-        return video - noise[..., :h, :w]
+        noise = levels * F.pixel_shuffle(self.leave(features), 2)
+        return video - noise[..., :h, :w].reshape(video.shape)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io.preview import to_8_bits
 from deqsci_cli.io.provenance import plain
-from deqsci_cli.report.pictures import encode, grey
+from deqsci_cli.report.pictures import encode
 from deqsci_cli.report.plots import Curves, need_matplotlib, plot
 from deqsci_cli.report.report import Failure, Record
 from deqsci_cli.report.scores import Score
@@ -187,15 +188,15 @@ def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
 
     if pictures.measurement is not None:
         brightest = float(np.nanmax(pictures.measurement))
-        pane("coded measurement", grey(pictures.measurement[None], brightest), moves=False)
+        pane("coded measurement", to_8_bits(pictures.measurement[None], brightest), moves=False)
     if pictures.truth is not None:
-        pane("truth", grey(pictures.truth), moves=True)
+        pane("truth", to_8_bits(pictures.truth), moves=True)
     for film, video in zip(scene.films, pictures.films, strict=True):
         if video is None:
             continue
         frames, height, width = video.shape
         peaks = getattr(film.figures, "frame_psnr", None)
-        pane(film.label, grey(video), moves=True, psnr=peaks)
+        pane(film.label, to_8_bits(video), moves=True, psnr=peaks)
         if pictures.truth is not None:
             error = np.abs(np.clip(video[: len(pictures.truth)], 0, 1) - pictures.truth)
             pane(f"error of {film.label} × {_ERROR_GAIN}", _heat(error * _ERROR_GAIN), moves=True)

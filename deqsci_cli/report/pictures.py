@@ -15,12 +15,6 @@ _SIDES = (1024, 512, 384, 256, 192, 128, 64)
 _QUALITIES = (85, 60)
 
 
-def grey(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
-    """Intensities as 8-bit grey, clipped to `[0, white]`."""
-    scaled = np.nan_to_num(frames) / (white or 1.0)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
 def encode(
     stacks: Sequence[np.ndarray], budget: float
 ) -> tuple[list[list[str]], tuple[int, int] | None]:

@@ -134,5 +134,5 @@ class Report:
             "failures": [asdict(failure) for failure in self.failures],
         }
         with atomic_write(path, overwrite=True) as temporary:
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(content, indent=2, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")

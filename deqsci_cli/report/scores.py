@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,8 +15,10 @@ class Score:
     """One measurement by one model.
 
     Attributes:
+        name: what the measurement is called.
         capture: the file.
         index: which of its measurements.
+        label: the model, and the value of what is swept.
         model: by name.
         value: of what is swept; None without a sweep.
         frames: how many have truth and were compared, of
@@ -36,8 +37,10 @@ class Score:
         frame_ssim: likewise.
     """
 
+    name: str
     capture: str
     index: int
+    label: str
     model: str
     value: float | None
     frames: int
@@ -58,7 +61,8 @@ class Score:
 def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
     """The means over all captures, a row for each model and value.
 
-    `model, value, psnr, ssim, evaluations, seconds, memory` (the largest), `converged` (a share).
+    `label, model, value, psnr, ssim, evaluations, seconds`, `memory` (the largest), `converged`
+    (a share).
     """
     rows: list[dict[str, object]] = []
     for model, value in dict.fromkeys((s.model, s.value) for s in scores):
@@ -67,6 +71,7 @@ def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
         memory = [s.memory for s in alike if s.memory is not None]
         rows.append(
             {
+                "label": alike[0].label,
                 "model": model,
                 "value": value,
                 "psnr": float(np.mean([s.psnr for s in alike])),
@@ -89,14 +94,10 @@ def score_table(scores: Sequence[Score], swept: str | None) -> tuple[list[str], 
     """
     header = ["capture", "model", *([swept] if swept else [])]
     header += ["PSNR dB", "SSIM", "status", "evaluations", "seconds", "peak MB"]
-    names = {(s.capture, s.index) for s in scores}
-    several = {c for c, _ in names if sum(other == c for other, _ in names) > 1}
     rows = []
     for s in scores:
-        name = Path(s.capture).stem + (f" #{s.index}" if s.capture in several else "")
-        if s.frames < s.of:
-            name += f" ({s.frames} of {s.of} frames)"
-        rows.append([name, s.model, *_value(s.value), *_figures(asdict(s), s.status, "d")])
+        part = f" ({s.frames} of {s.of} frames)" if s.frames < s.of else ""
+        rows.append([s.name + part, s.model, *_value(s.value), *_figures(asdict(s), s.status, "d")])
     for row in mean_scores(scores):
         status = f"{row['converged']:.0%} converged"
         rows.append(

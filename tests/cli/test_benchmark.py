@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from deqsci_cli.cli import console
 from deqsci_cli.engine.benchmark import shifted
 from deqsci_cli.errors import OutputExistsError, UsageError
 
@@ -22,6 +23,9 @@ def test_the_table_has_the_figures_of_reconstruct(run, capture, tmp_path):
     for name in ("psnr", "ssim", "status", "evaluations", "residual", "frame_psnr", "frame_ssim"):
         assert score[name] == record[name]
     assert content["means"][0]["psnr"] == score["psnr"]
+    # By every evaluation, of which the last one met the tolerance here.
+    assert score["status"] == "converged" and len(score["psnrs"]) == score["evaluations"]
+    assert score["psnrs"][-1] == pytest.approx(score["psnr"], abs=1e-4)
     (row,) = csv.DictReader((out / "benchmark.csv").read_text().splitlines())
     assert float(row["psnr"]) == score["psnr"]
     assert f"{score['psnr']:.2f}" in shown.stdout
@@ -61,3 +65,8 @@ def test_either_films_or_a_benchmark(run, capture):
     for arguments in ((), (capture,), ("--benchmark", capture, capture)):
         with pytest.raises(UsageError):
             run("evaluate", *arguments)
+
+
+def test_what_is_not_finite_is_null_in_json(capsys):
+    console.json_line({"residuals": (1.5, float("inf")), "psnr": float("nan")})
+    assert json.loads(capsys.readouterr().out) == {"residuals": [1.5, None], "psnr": None}

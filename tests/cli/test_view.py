@@ -21,7 +21,7 @@ HOSTILE = "<img src=x onerror=alert(1)>&'\""
 
 @pytest.fixture
 def folder(run, capture, tmp_path):
-    """Two measurements of one capture, one of another of a hostile name, and their report."""
+    """Two measurements of a capture, two of another of a hostile name, and their report."""
     other = tmp_path / f"{HOSTILE}.mat"
     content = scipy.io.loadmat(capture)
     scipy.io.savemat(other, {k: content[k] for k in ("mask", "orig")} | {"meas": content["meas"]})
@@ -70,8 +70,10 @@ def test_a_capture_that_is_not_the_same_any_more_is_not_shown(run, folder, captu
 
 def test_what_cannot_be_viewed(run, folder, tmp_path):
     (tmp_path / "r.json").write_text("{}")
+    content = json.loads((folder / "report.json").read_text())
+    (tmp_path / "s.json").write_text(json.dumps(content | {"config": {}}))
     (tmp_path / "n.tif").write_text("no film")
-    for wrong in (tmp_path / "r.json", tmp_path / "n.tif", tmp_path):
+    for wrong in (*tmp_path.glob("?.json"), tmp_path / "n.tif", tmp_path):
         with pytest.raises(InputError):
             run("view", wrong)
     foreign = folder / "scene_0.html"
@@ -89,13 +91,22 @@ def test_a_page_is_refused_before_computing(run, capture, tmp_path):
     assert [p.name for p in (tmp_path / "o").iterdir()] == ["report.html"]
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_open_shows_the_page_in_the_browser(run, folder, monkeypatch, opened):
+    asked = []
+    monkeypatch.setattr("webbrowser.open", lambda address: asked.append(address) or opened)
+    shown = run("view", folder, "--open")
+    assert asked == [(folder / "report.html").as_uri()]
+    assert ("no browser" in shown.stderr) == (not opened)
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     """A headless Chromium that tells what its console says."""
     webdriver = pytest.importorskip("selenium.webdriver")
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (browser and driver):
-        pytest.skip("no Chromium with its driver on this machine")
+        pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     profile = tmp_path_factory.mktemp("chromium")

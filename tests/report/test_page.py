@@ -14,8 +14,9 @@ from skimage.metrics import peak_signal_noise_ratio
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
+from deqsci_cli.io.preview import to_8_bits
 from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, render
-from deqsci_cli.report.pictures import encode, grey
+from deqsci_cli.report.pictures import encode
 from deqsci_cli.report.report import Failure, Record
 
 
@@ -45,7 +46,7 @@ def scenes(count: int, film: np.ndarray, label: str = "pnp") -> list[Scene]:
 def test_pictures_are_the_frames():
     x, y = np.meshgrid(np.linspace(0, 3, 64), np.linspace(0, 3, 48))
     frames = np.stack([(1 + np.sin(x * y + t)) / 2 for t in range(3)])
-    ((*uris,),), size = encode([grey(frames)], 1e6)
+    ((*uris,),), size = encode([to_8_bits(frames)], 1e6)
     assert size is None and len(uris) == 3
     for uri, frame in zip(uris, frames, strict=True):
         assert peak_signal_noise_ratio(frame, decode(uri) / 255.0, data_range=1) > 35
@@ -62,8 +63,8 @@ def test_pictures_become_smaller_until_they_fit():
 
 
 def test_what_is_not_finite_and_a_dark_measurement_are_shown():
-    assert grey(np.array([np.nan, np.inf, -1.0, 0.5])).tolist() == [0, 255, 0, 128]
-    assert not grey(np.zeros((1, 2, 2)), 0.0).any()
+    assert to_8_bits(np.array([np.nan, np.inf, -1.0, 0.5])).tolist() == [0, 255, 0, 128]
+    assert not to_8_bits(np.zeros((1, 2, 2)), 0.0).any()
 
 
 def test_ten_captures_of_noise_are_below_3_mb_and_say_so():

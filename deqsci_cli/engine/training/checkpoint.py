@@ -54,7 +54,7 @@ def load_state(
     folder: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    mean: nn.Module | None = None,
+    mean: nn.Module | None,
 ) -> tuple[dict[str, Any], dict[int, torch.Tensor]]:
     """Put a saved state back into a network, its optimiser, and the mean of its weights.
 
