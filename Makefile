@@ -1,10 +1,11 @@
 # The two commands: `make demo` reconstructs sample data, `make test` runs the tests.
+# `make soak` runs those tests that take minutes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT := demo_out
 
-.PHONY: demo test clean
+.PHONY: demo test soak clean
 
 # One environment; each stamp says with which extras the package was last installed into it.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -25,6 +26,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m soak
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT)
