@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from machine import ceiling, gflop, seconds
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.networks.cnn import CNN
@@ -56,12 +55,6 @@ def convolutions(network: nn.Module, call: Callable[[], object]) -> list[tuple[n
     return found
 
 
-def seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,10 +65,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     video = torch.rand(1, options.frames, options.side, options.side)
-    square = torch.rand(2048, 2048)
-    product = min(seconds(lambda: square @ square) for _ in range(options.rounds))
-    ceiling = 2 * 2048**3 / product / 1e9
-    print(f"ceiling: {ceiling:.0f} GFLOP/s")
+    most = ceiling(options.rounds)
+    print(f"ceiling: {most:.0f} GFLOP/s")
     print("| network | GFLOP | naive s | here s | floor s | here / floor | GFLOP/s | of ceiling |")
     print("|---|---|---|---|---|---|---|---|")
     nets = {name: build(name).eval() for name in ("cnn", "ffdnet", "rnn", "video")}
@@ -98,9 +89,7 @@ def main() -> None:
                 F.conv2d(x, layer.weight, stride=layer.stride, padding=layer.padding)
 
         floor()
-        with FlopCounterMode(display=False) as counter:
-            here()
-        work_done = counter.get_total_flops() / 1e9
+        work_done = gflop(here)
         pairs = [(seconds(here), seconds(floor)) for _ in range(options.rounds)]
         ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
@@ -108,7 +97,7 @@ def main() -> None:
         rate = work_done / ours
         print(
             f"| {name} | {work_done:.0f} | {shown} | {ours:.2f} | {bare:.2f} | {ratio:.2f} | "
-            f"{rate:.0f} | {rate / ceiling:.0%} |",
+            f"{rate:.0f} | {rate / most:.0%} |",
             flush=True,
         )
 
