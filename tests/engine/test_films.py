@@ -27,6 +27,9 @@ from deqsci_cli.physics.sensing import SensingOperator
 SMALL = {"features": 4, "state": 4, "blocks": 1, "channels": 4, "depth": 2}
 CAPTURES = CaptureSettings(frames=(3,))
 GAP = EquilibriumSettings(map="gap", max_iter=8)
+each = pytest.mark.parametrize(
+    ("architecture", "options"), [("rnn", SMALL), ("video", {"widths": [8, 8]})]
+)
 
 
 def config(films: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
@@ -88,13 +91,15 @@ def test_the_validation_looks_at_fixed_levels(films):
         assert white + 0.5 < seen["gap"][f"psnr-{level}"] < white + 3
 
 
-def test_the_network_learns(films, tmp_path):
-    run = config(films, tmp_path / "m", steps=60, batch=4, validate_every=1, learning_rate=1e-2)
+@each
+def test_the_network_learns(films, tmp_path, architecture, options):
+    run = config(films, tmp_path / "m", architecture=architecture, options=options, batch=4)
+    run = replace(run, steps=60, validate_every=1, learning_rate=1e-2)
     first = train(replace(run, steps=1, out=tmp_path / "first")).figures
     best = train(replace(run, validate_every=60)).figures
     assert best["psnr"] > first["psnr"] + 1
     card = zoo.read_card(run.out)
-    assert card.architecture == "rnn" and card.training["stage"] == "denoiser"
+    assert card.architecture == architecture and card.training["stage"] == "denoiser"
     assert card.equilibrium["map"] == "gap"
 
 
@@ -109,8 +114,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(films, tmp_path, stop_at):
     assert (parts.out / zoo.WEIGHTS).read_bytes() == (whole.out / zoo.WEIGHTS).read_bytes()
 
 
-def test_then_comes_the_equilibrium(films, tmp_path):
-    train(config(films, tmp_path / "warm"))
+@each
+def test_then_comes_the_equilibrium(films, tmp_path, architecture, options):
+    train(config(films, tmp_path / "warm", architecture=architecture, options=options))
     run = config(
         films, tmp_path / "m", stage="equilibrium", architecture=None, options={},
         initial=str(tmp_path / "warm"),
@@ -118,7 +124,7 @@ def test_then_comes_the_equilibrium(films, tmp_path):
     )  # fmt: skip
     figures = train(run).figures
     assert math.isfinite(figures["psnr"]) and 0 < figures["contraction"] < 10
-    assert zoo.load(str(run.out)).card.options == SMALL
+    assert zoo.load(str(run.out)).card.options == options
 
 
 @pytest.fixture
