@@ -21,12 +21,12 @@ def shift_in_time(features: Tensor, frames: int) -> Tensor:
         features: `(B T, C, H, W)`.
         frames: T.
     """
-    film = features.unflatten(0, (-1, frames))
-    share = max(1, film.shape[2] // 8)
-    before, after, same = film.tensor_split((share, 2 * share), dim=2)
-    before = torch.cat((before[:, :1], before[:, :-1]), dim=1)
-    after = torch.cat((after[:, 1:], after[:, -1:]), dim=1)
-    return torch.cat((before, after, same), dim=2).flatten(0, 1)
+    film = features.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
+    share = max(1, film.shape[-1] // 8)
+    shifted = film.clone()
+    shifted[:, 1:, ..., :share] = film[:, :-1, ..., :share]
+    shifted[:, :-1, ..., share : 2 * share] = film[:, 1:, ..., share : 2 * share]
+    return shifted.flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class _Block(nn.Module):
@@ -38,7 +38,7 @@ class _Block(nn.Module):
         self.outer = convolution(channels, channels, gain=0.1)  # it starts near the identity
 
     def forward(self, features: Tensor, frames: int) -> Tensor:
-        seen = shift_in_time(features, frames).contiguous(memory_format=torch.channels_last)
+        seen = shift_in_time(features, frames)
         answer: Tensor = features + self.outer(self.inner(seen).relu_())
         return answer
 
