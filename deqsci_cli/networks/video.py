@@ -59,9 +59,8 @@ class _Scale(nn.Module):
 class VideoUNet(Denoiser):
     """`D(x) = x - sigma n(x)`, n a U-Net from half resolution on, over all frames of a film.
 
-    Space is convolved, time comes in by shifted channels, which cost nothing. Each frame is seen
-    with the normalised measurement, with what the measurement leaves for it when the other
-    frames are taken out, and with sigma. Any number of frames, any size.
+    Space is convolved, time comes in by shifted channels, which cost next to nothing. sigma is a
+    channel of its own. Any number of frames, any size.
     Sources: U-Net, arXiv 1505.04597; FFDNet's half resolution and noise map, arXiv 1710.04026;
     shifts for video denoising, Qi et al., ACM Multimedia 2022.
 
@@ -70,12 +69,10 @@ class VideoUNet(Denoiser):
         blocks: at each scale, on the way down and again on the way up.
     """
 
-    sees_measurement = True
-
     def __init__(self, widths: tuple[int, ...] = (48, 96, 144), blocks: int = 1):
         super().__init__()
         self.scale = 2 ** len(widths)
-        self.enter = convolution(13, widths[0])
+        self.enter = convolution(5, widths[0])
         scales = list(pairwise(widths))
         self.down = nn.ModuleList(convolution(wide, deep, 2, stride=2) for wide, deep in scales)
         self.up = nn.ModuleList(convolution(deep, 4 * wide, 1) for wide, deep in scales)
@@ -83,14 +80,11 @@ class VideoUNet(Denoiser):
         self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
         self.leave = convolution(widths[0], 4, gain=0.1)
 
-    def forward(
-        self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
-    ) -> Tensor:
+    def forward(self, video: Tensor, sigma: Tensor | float) -> Tensor:
         t, h, w = video.shape[1:]
         levels = frame_levels(sigma, video)
-        seen = torch.stack((video, average - video, rest), dim=2).flatten(0, 1)
-        seen = F.pad(seen, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
-        small = F.pixel_unshuffle(seen, 2)
+        padded = F.pad(video, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
+        small = F.pixel_unshuffle(padded.flatten(0, 1).unsqueeze(1), 2)
         small = torch.cat((small, levels.expand(-1, -1, *small.shape[-2:])), dim=1)
         small = small.contiguous(memory_format=torch.channels_last)
         features, kept = self.enter(small).relu_(), []

@@ -29,36 +29,33 @@ def network():
 @pytest.mark.parametrize("shape", [(4, 16, 16), (1, 8, 12), (14, 9, 21), (2, 3, 5)])
 @torch.no_grad()
 def test_any_film(network, shape):
-    seen = [torch.rand(2, *shape) for _ in range(3)]
-    answer = network(seen[0], torch.tensor([0.1, 0.02]), *seen[1:])
-    assert answer.shape == seen[0].shape
+    video = torch.rand(2, *shape)
+    answer = network(video, torch.tensor([0.1, 0.02]))
+    assert answer.shape == video.shape
     for sample, sigma in enumerate((0.1, 0.02)):
-        video, *others = (v[sample : sample + 1] for v in seen)
-        alone = network(video, sigma, *others)
+        alone = network(video[sample : sample + 1], sigma)
         torch.testing.assert_close(answer[sample : sample + 1], alone, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
 def test_sizes_that_do_not_fit_are_those_of_a_film_whose_edge_goes_on(network):
-    seen = [torch.rand(1, 3, 13, 18) for _ in range(3)]
-    larger = [F.pad(v, (0, 2, 0, 3), mode="replicate") for v in seen]
-    part = network(larger[0], 0.1, *larger[1:])[..., :13, :18]
-    torch.testing.assert_close(network(seen[0], 0.1, *seen[1:]), part, rtol=0, atol=1e-6)
+    video = torch.rand(1, 3, 13, 18)
+    part = network(F.pad(video, (0, 2, 0, 3), mode="replicate"), 0.1)[..., :13, :18]
+    torch.testing.assert_close(network(video, 0.1), part, rtol=0, atol=1e-6)
 
 
 def test_a_frame_sees_its_neighbours_and_not_the_far_ones(network):
-    seen = [torch.rand(1, 15, 16, 16, requires_grad=True) for _ in range(3)]
-    network(seen[0], 0.1, *seen[1:])[0, 7].sum().backward()
-    for video in seen:
-        met = video.grad[0].abs().sum((1, 2)) > 0
-        # Four blocks of one shift each: down and up at two scales.
-        assert met.tolist() == [3 <= frame <= 11 for frame in range(15)]
+    video = torch.rand(1, 15, 16, 16, requires_grad=True)
+    network(video, 0.1)[0, 7].sum().backward()
+    met = video.grad[0].abs().sum((1, 2)) > 0
+    # Four blocks of one shift each: down and up at two scales.
+    assert met.tolist() == [3 <= frame <= 11 for frame in range(15)]
 
 
 @torch.no_grad()
 def test_it_starts_near_the_identity_and_heeds_the_level(network):
-    video, *others = (torch.rand(1, 4, 32, 32) for _ in range(3))
-    assert (network(video, 0.1, *others) - video).abs().mean() < 0.1
-    assert torch.equal(network(video, 0.0, *others), video)
-    small, large = (network(video, sigma, *others) - video for sigma in (0.1, 0.3))
+    video = torch.rand(1, 4, 32, 32)
+    assert (network(video, 0.1) - video).abs().mean() < 0.1
+    assert torch.equal(network(video, 0.0), video)
+    small, large = (network(video, sigma) - video for sigma in (0.1, 0.3))
     assert not torch.allclose(3 * small, large, atol=1e-3)  # more than the factor in front
