@@ -69,7 +69,7 @@ class VideoUNet(Denoiser):
         blocks: at each scale, on the way down and again on the way up.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 144), blocks: int = 1):
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), blocks: int = 1):
         super().__init__()
         self.scale = 2 ** len(widths)
         self.enter = convolution(5, widths[0])
