@@ -22,7 +22,8 @@ from deqsci_cli.errors import DeqsciError
 
 EXIT_CODES = """
 Exit codes: 0 all done; 1 some inputs failed or diverged; 2 usage, config, or an output exists;
-3 an input or model cannot be read; 4 device, memory or disk; 130 interrupted.
+3 an input or model cannot be read; 4 device, memory or disk; 130 interrupted;
+143 terminated.
 """
 
 app = typer.Typer(
@@ -64,10 +65,6 @@ def main() -> None:
     except DeqsciError as error:
         show_error(error)
         sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == 130:  # typer's for Ctrl-C
-            sys.stderr.write("interrupted\n")
-        raise
     except BrokenPipeError:  # the reader of our results, say `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

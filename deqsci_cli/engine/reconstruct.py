@@ -22,7 +22,7 @@ from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import collect
+from deqsci_cli.io import check_absent, collect, only_run, remove_leftovers
 from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
 # The report of a long run is renewed this often.
@@ -57,20 +57,25 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         )
     planned = plan(config)
     run = _Run(config, planned, began, on_event)
-    run.tell()
-    try:
-        if run.to_do:
-            with open_executor(config.cluster) as executor:
-                run.submit_to(executor)
-    except BaseException:
-        run.find_unreported()
-        raise
-    finally:
-        run.write_report()
-    report = run.report()
-    if config.page:
-        write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
-    return report
+    with only_run(config.out):
+        check_absent(planned.fresh, overwrite=config.overwrite)  # another run may have ended here
+        for name in (REPORT, PAGE):
+            remove_leftovers(config.out / name)
+        run.tell()
+        try:
+            if run.to_do:
+                with open_executor(config.cluster) as executor:
+                    run.submit_to(executor)
+        except BaseException:
+            run.find_unreported()
+            raise
+        finally:
+            with deferred_interrupt():
+                run.write_report()
+        report = run.report()
+        if config.page:
+            write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
+        return report
 
 
 class _Run:

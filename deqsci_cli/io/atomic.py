@@ -53,7 +53,7 @@ def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
-        temporary.replace(target)
+        _move(temporary, target, overwrite=overwrite)
         _sync_folder(target.parent)
     except OSError as error:
         raise StorageError(
@@ -62,9 +62,22 @@ def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
             hint="check the free space and the permissions of the folder",
         ) from error
     finally:
-        # After a successful replace there is nothing left under this name.
+        # After a successful replacement there is nothing left under this name.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _move(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    if not overwrite:
+        # Of two processes that write one new file the second is told so here.
+        try:
+            os.link(temporary, target)
+            return
+        except FileExistsError as error:
+            raise OutputExistsError(target) from error
+        except OSError:  # a file system without hard links
+            check_absent([target], overwrite=False)
+    temporary.replace(target)
 
 
 def _sync(path: Path) -> None:

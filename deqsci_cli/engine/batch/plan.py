@@ -128,6 +128,7 @@ class Plan:
         model: to be used, with
         settings: these.
         sources: every file read, as `identify` gives it.
+        fresh: files to be written that must not be there yet, unless they may be replaced.
     """
 
     jobs: tuple[Job, ...]
@@ -137,6 +138,7 @@ class Plan:
     model: zoo.Model
     settings: EquilibriumSettings
     sources: dict[Path, dict[str, Any]]
+    fresh: tuple[Path, ...]
 
 
 def plan(config: ReconstructConfig) -> Plan:
@@ -206,8 +208,9 @@ def plan(config: ReconstructConfig) -> Plan:
     ]
     own = (REPORT, *((PAGE,) if config.page else ()))
     report = [] if config.resume else [config.out / name for name in own]
-    check_absent([*foreign, *report], overwrite=config.overwrite)
-    return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources)
+    fresh = (*foreign, *report)
+    check_absent(fresh, overwrite=config.overwrite)
+    return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources, fresh)
 
 
 def mask_sha256(capture: Capture) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, read_entry, record_of, write_entry
+from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, record_of, write_entry
 from deqsci_cli.engine.batch.plan import Job, ReconstructConfig, mask_sha256
 from deqsci_cli.engine.device import keep_freed_memory, suitable_batch
 from deqsci_cli.engine.solving import Reconstruction, Reconstructor
@@ -176,7 +176,7 @@ def _write(
     }
     try:
         check_absent(job.files, overwrite=overwrite)
-        for file in job.files:
+        for file in (*job.files, place_of(job.output)):
             remove_leftovers(file)
         write_entry(job.output, Entry(task.run, job.made_from))
         write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
