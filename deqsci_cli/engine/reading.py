@@ -17,6 +17,7 @@ class Reading:
         measurement_key, mask_key, truth_key: names of the arrays.
         axes: order of the axes, as `HWT`.
         scale: stored value of white.
+        nan: what is done about values that are NaN or infinite: `refuse`, `zero` or `median`.
     """
 
     mask: Path | None = None
@@ -25,6 +26,7 @@ class Reading:
     truth_key: str | None = None
     axes: str | None = None
     scale: float | None = None
+    nan: str = "refuse"
 
     def load(self, path: Path) -> Capture:
         """Read a capture so."""

@@ -23,6 +23,7 @@ from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import check_absent, collect, only_run, remove_leftovers
+from deqsci_cli.io.provenance import now
 from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
 # The report of a long run is renewed this often.
@@ -103,7 +104,7 @@ class _Run:
             model={"name": card.name, "sha256": planned.model.sha256},
             inputs=planned.sources.values(),
             device=self.device,
-        )
+        ) | {"created": now()}
 
     def tell(self) -> None:
         """What the user should know before it begins."""
@@ -115,6 +116,9 @@ class _Run:
             alike = [path.name for path, other in rules.items() if other == rule]
             who = alike[0] if len(alike) == 1 else f"{len(alike)} inputs"
             self.on_event(Note(f"{who}: scale {rule}"))
+        for path, sentences in self.plan.replaced.items():
+            for sentence in sentences:
+                self.on_event(Note(f"{path.name}: {sentence}"))
 
     def submit_to(self, executor: Any) -> None:
         """Have everything done that is not done yet.

@@ -125,6 +125,7 @@ class Plan:
         done: of these, by their films, what an earlier run has left.
         failures: inputs that cannot be read.
         scales: how each input's scale was found.
+        replaced: what was replaced in an input because it was no number.
         model: to be used, with
         settings: these.
         sources: every file read, as `identify` gives it.
@@ -135,6 +136,7 @@ class Plan:
     done: dict[Path, Record]
     failures: tuple[Failure, ...]
     scales: dict[Path, str]
+    replaced: dict[Path, tuple[str, ...]]
     model: zoo.Model
     settings: EquilibriumSettings
     sources: dict[Path, dict[str, Any]]
@@ -160,6 +162,7 @@ def plan(config: ReconstructConfig) -> Plan:
     jobs: list[Job] = []
     failures: list[Failure] = []
     scales: dict[Path, str] = {}
+    replaced: dict[Path, tuple[str, ...]] = {}
     sources: dict[Path, dict[str, Any]] = {}
     for path, name in zip(config.inputs, names, strict=True):
         try:
@@ -172,6 +175,7 @@ def plan(config: ReconstructConfig) -> Plan:
             failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
             continue
         scales[path] = capture.scale_rule
+        replaced[path] = capture.replaced
         camera = mask_sha256(capture)
         for index in chosen:
             count = capture.count
@@ -210,7 +214,9 @@ def plan(config: ReconstructConfig) -> Plan:
     report = [] if config.resume else [config.out / name for name in own]
     fresh = (*foreign, *report)
     check_absent(fresh, overwrite=config.overwrite)
-    return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources, fresh)
+    return Plan(
+        tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
+    )
 
 
 def mask_sha256(capture: Capture) -> str:

@@ -195,6 +195,7 @@ def _write(
         seconds=seconds,
         scale=capture.scale,
         scale_rule=capture.scale_rule,
+        replaced=capture.replaced,
         **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),
     )
