@@ -18,7 +18,7 @@ from deqsci_cli.cli.reconstruct import reconstruct
 from deqsci_cli.cli.simulate import simulate
 from deqsci_cli.cli.train import train
 from deqsci_cli.cli.view import view
-from deqsci_cli.errors import DeqsciError
+from deqsci_cli.errors import DeqsciError, DeviceError
 
 EXIT_CODES = """
 Exit codes: 0 all done; 1 some inputs failed or diverged; 2 usage, config, or an output exists;
@@ -65,6 +65,9 @@ def main() -> None:
     except DeqsciError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except MemoryError:
+        show_error(DeviceError("this machine ran out of memory", hint="use smaller files"))
+        sys.exit(DeviceError.exit_code)
     except BrokenPipeError:  # the reader of our results, say `head`, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,20 +12,21 @@ from typing import Any
 
 # Ctrl-C; and what `scancel`, `docker stop`, `systemctl stop` and `kill` send.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# How long an interrupt waits for an import to end before it looks again.
-_IMPORT_SECONDS = 0.05
+# How long an interrupt that cannot be answered waits before it comes again.
+_AGAIN_SECONDS = 0.05
+_CAN_WAIT = hasattr(signal, "setitimer")  # Windows cannot
 
 
 def answer_signals() -> list[int]:
     """Answer Ctrl-C and SIGTERM alike, by KeyboardInterrupt; but not in the midst of an import.
 
     There an exception may be swallowed, or leave a module half made that fails in a way of its
-    own: the import is waited for. A second signal does not wait for it. Signals that this process
-    was started to ignore stay ignored. For a program, which never calls it twice; not for a
-    library.
+    own: the import is waited for. A second signal does not wait for it. What is swallowed all the
+    same, as in a callback of a library in C, comes again. Signals that this process was started to
+    ignore stay ignored. For a program, which calls it once; not for a library.
 
     Returns:
-        The numbers of the signals that have come so far.
+        The numbers of the signals that have been answered so far.
     """
     came: list[int] = []
     waiting: list[int] = []
@@ -36,13 +38,20 @@ def answer_signals() -> list[int]:
         if waiting:  # somebody means it
             give_signals_back()
             signal.raise_signal(number)
+        later(number)
+
+    def later(number: int) -> None:
         waiting.append(number)
-        signal.signal(signal.SIGALRM, again)
-        signal.setitimer(signal.ITIMER_REAL, _IMPORT_SECONDS)
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(waiting.pop()))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
-    def again(_: int, __: FrameType | None) -> None:
-        signal.raise_signal(waiting.pop())
+    def swallowed(told: sys.UnraisableHookArgs) -> None:
+        if issubclass(told.exc_type, KeyboardInterrupt) and came and _CAN_WAIT:
+            later(came.pop())
+        else:
+            sys.__unraisablehook__(told)
 
+    sys.unraisablehook = swallowed
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, answer)
@@ -57,7 +66,7 @@ def give_signals_back() -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    while frame is not None and hasattr(signal, "setitimer"):  # Windows cannot look again
+    while frame is not None and _CAN_WAIT:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
         frame = frame.f_back

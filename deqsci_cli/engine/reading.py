@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io.boundary import enough_memory
 
 
 @dataclass(frozen=True)
@@ -30,4 +31,5 @@ class Reading:
 
     def load(self, path: Path) -> Capture:
         """Read a capture so."""
-        return load_capture(path, **asdict(self))
+        with enough_memory("read", path):
+            return load_capture(path, **asdict(self))
