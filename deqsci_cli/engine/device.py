@@ -25,7 +25,7 @@ except ImportError:  # Windows
 # Of a video in a solver of memory 5 (15 float32) and in a network of 64 channels (three of them).
 GPU_BYTES_PER_PIXEL = 4 * (15 + 3 * 64)
 # Of a video on a CPU, whose networks take it frame by frame; measured.
-CPU_BYTES_PER_PIXEL = 4 * 40
+CPU_BYTES_PER_PIXEL = 4 * 32
 # What PyTorch's parts say where no memory is left; they have no common class for it.
 _OUT_OF_MEMORY = ("can't allocate memory", "could not create a memory", "bad_alloc")
 

@@ -1,32 +1,32 @@
-"""A small camera, captures saved by scipy alone, and the command line run inside this process."""
+"""A small camera, captures saved by scipy alone, and the command line as it is."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
-from typer.testing import CliRunner
 
-from deqsci_cli.cli.app import app
-from deqsci_cli.errors import DeqsciError
+from deqsci_cli.cli.app import main
 
 
 @pytest.fixture
-def deqsci():
-    """Run the command line: its exit code, and what it told."""
+def deqsci(monkeypatch, capsys):
+    """Run the command line, in this process: its exit code, and what it told."""
     torch.set_num_threads(1)
 
     def invoke(*arguments: object) -> SimpleNamespace:
-        result = CliRunner().invoke(app, [str(a) for a in arguments])
-        error = result.exception
-        if isinstance(error, DeqsciError):
-            return SimpleNamespace(code=error.exit_code, told=str(error))
-        if error is not None and not isinstance(error, SystemExit):
-            raise error
-        return SimpleNamespace(code=result.exit_code, told=result.output)
+        monkeypatch.setattr(sys, "argv", ["deqsci", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        text = (told.out + told.err).replace("\n", "")
+        assert "Traceback" not in text
+        return SimpleNamespace(code=end.value.code or 0, told=text)
 
     return invoke
 
@@ -38,6 +38,17 @@ def coded(moving_scene):
     mask = (rng.random((4, 32, 40)) < 0.5).astype(np.float64)
     film = np.rint(255 * moving_scene).astype(np.float64)
     return SimpleNamespace(mask=mask, film=film, meas=(mask * film.reshape(2, 4, 32, 40)).sum(1))
+
+
+@pytest.fixture
+def left():
+    """The files of a folder, hidden ones too, by their names in it."""
+
+    def names(folder: Path) -> list[str]:
+        files = (p for p in folder.rglob("*") if p.is_file())
+        return sorted(str(p.relative_to(folder)) for p in files)
+
+    return names
 
 
 @pytest.fixture
