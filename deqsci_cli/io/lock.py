@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deqsci_cli.errors import StorageError, UsageError
+from deqsci_cli.errors import UsageError
+from deqsci_cli.io.atomic import storage_errors
 
 try:
     import fcntl
@@ -29,15 +30,9 @@ def only_run(folder: Path) -> Iterator[None]:
         StorageError: the folder cannot be written.
     """
     path = folder / LOCK
-    try:
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StorageError(
-            f"nothing can be written here: {error.strerror or error}",
-            path=folder,
-            hint="check the free space and the permissions of the folder",
-        ) from error
     try:
         _lock(descriptor, folder)
         if not _lies_at(path, descriptor):  # its last owner has just taken it away
