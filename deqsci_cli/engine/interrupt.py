@@ -66,8 +66,12 @@ def give_signals_back() -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    while frame is not None and _CAN_WAIT:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+    """Whether a module is being imported, or a text evaluated, as modules in the making often do.
+
+    Python notes an interrupt that leaves an evaluated text, and ends by SIGINT whatever follows.
+    """
+    while _CAN_WAIT and frame is not None and frame.f_back is not None:
+        if frame.f_code.co_filename in ("<frozen importlib._bootstrap>", "<string>"):
             return True
         frame = frame.f_back
     return False

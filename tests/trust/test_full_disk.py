@@ -139,7 +139,7 @@ def test_a_disk_of_any_size(deqsci, fill, tmp_path, small_disk, left, command, s
         result = deqsci(*fill(command, out))
         codes.append(result.code)
         if result.code:
-            assert result.code == 4 and "No space left" in result.told
+            assert result.code == 4 and "written: " in result.told  # by all libraries in own words
         names = left(out) if out.exists() else []
         assert not [n for n in names if n.count(".") > 1 and Path(n).name[0] == "."]
         for name in set(kept) & set(names) - {"state.safetensors"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -66,5 +67,13 @@ def _board(folder: Path, step: int) -> Any:
         raise UsageError(
             "TensorBoard is not installed", hint="pip install 'deqsci[train]'"
         ) from error
+    threading.excepthook = _complain
     with storage_errors(folder):
         return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _complain(told: threading.ExceptHookArgs) -> None:
+    """Leave out what TensorBoard's thread could not write: its next call here raises it anew."""
+    board = type(told.thread).__module__.startswith("tensorboard.")
+    if not (board and issubclass(told.exc_type, OSError)):
+        threading.__excepthook__(told)
