@@ -108,6 +108,7 @@ def run_and_watch(write: Callable[[], object], target: Path) -> tuple[float, flo
     while not ended(pid):
         if not seen and leftovers(target):
             seen = time.perf_counter() - began
+        time.sleep(0.001)
     whole = time.perf_counter() - began
     return seen or whole, whole
 
@@ -120,6 +121,7 @@ def kill_at_random(
     while wait and not leftovers(target):
         if ended(pid):
             return
+        time.sleep(0.001)
     time.sleep(rng.uniform(0, times[1] - times[0] if wait else times[1]))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
