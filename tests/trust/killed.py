@@ -37,9 +37,9 @@ noise = np.random.default_rng(7)
 
 def writers(folder: Path) -> dict[Path, Callable[[int], object]]:
     """For each file something that writes it, in two versions."""
-    videos = [noise.random((16, 128, 128)) for _ in range(2)]
-    masks = [noise.random((8, 128, 128)) for _ in range(2)]
-    texts = ["x" * 2_900_000, "y" * 2_800_000]
+    videos = [noise.random((16, 64, 64)) for _ in range(2)]
+    masks = [noise.random((8, 64, 64)) for _ in range(2)]
+    texts = ["x" * 900_000, "y" * 800_000]
     pages.render = lambda page: texts[page]  # the page is made before its file is begun
     network = build("ffdnet", {})
     cards = [zoo.Card("m", summary, "ffdnet") for summary in ("a", "b" * 200_000)]
@@ -56,7 +56,7 @@ def writers(folder: Path) -> dict[Path, Callable[[int], object]]:
         out[folder / f"preview.{suffix}"] = lambda v, p=folder / f"preview.{suffix}": write_preview(
             p, videos[v], overwrite=True
         )
-    facts = [{"rows": [[v, n] for n in range(60_000)]} for v in range(2)]
+    facts = [{"rows": [[v, n] for n in range(5_000)]} for v in range(2)]
     out[folder / "report.json"] = lambda v: Report(facts[v], {}).write(folder / "report.json")
     page = folder / "page.html"
     out[page] = lambda v: pages.write_page(v, page, overwrite=True)
@@ -155,8 +155,8 @@ def kill_training(folder: Path, kills: int) -> Counter[str]:
 
     def job(out: Path, **more: bool) -> Callable[[], object]:
         config = TrainConfig(
-            data=(clips,), validation=clips, out=out, architecture="cnn", steps=8, batch=2,
-            options={"channels": 48, "depth": 4}, patch=16, validate_every=1, device="cpu", **more,
+            data=(clips,), validation=clips, out=out, architecture="cnn", steps=5, batch=2,
+            options={"channels": 24, "depth": 4}, patch=16, validate_every=1, device="cpu", **more,
         )  # fmt: skip
         return lambda: train(config)
 

@@ -47,7 +47,7 @@ def twice(deqsci, coded, save, tmp_path, monkeypatch):
 def untimed(content: object) -> object:
     """JSON without the times in it."""
     if isinstance(content, dict):
-        timed = ("seconds", "created", "hours")
+        timed = ("seconds", "created", "hours", "run")  # a run has a name of its own
         return {k: untimed(v) for k, v in content.items() if k not in timed}
     return [untimed(v) for v in content] if isinstance(content, list) else content
 

@@ -81,7 +81,7 @@ def finish(command: str, folder: Path, environment) -> float:
 
 
 @pytest.mark.parametrize(
-    "moments", [2, pytest.param(16, marks=pytest.mark.soak)], ids=["some", "many"]
+    "moments", [1, pytest.param(8, marks=pytest.mark.soak)], ids=["once", "often"]
 )
 @pytest.mark.parametrize("command", [FILMS, TRAIN], ids=["reconstruct", "train"])
 def test_at_any_moment(place, environment, command, moments):
@@ -93,7 +93,7 @@ def test_at_any_moment(place, environment, command, moments):
     for moment in range(moments):
         out.rename(place / f"before{moment}")
         number = list(CODES)[moment % 2]
-        delay = seconds * (moment + rng.random()) / moments
+        delay = seconds * (0.6 if moments == 1 else (moment + rng.random()) / moments)
         with begin(command, place, environment) as process:
             stops += stopped(process, number, delay)
         left = names(out)
@@ -105,8 +105,6 @@ def test_at_any_moment(place, environment, command, moments):
             if out.exists():
                 records = json.loads((out / "report.json").read_text())["measurements"]
                 assert {Path(r["output"]).name for r in records} == films
-        if moments == 2 and moment:
-            break
         resumable = (out / "report.json").exists() or (out / "state.safetensors").exists()
         finish(command + (" --resume" if resumable else " --overwrite"), place, environment)
         assert {name: (out / name).read_bytes() for name in kept} == whole
