@@ -87,7 +87,7 @@ def slow_disk() -> None:
     sync = os.fsync
 
     def slow(descriptor: int) -> None:
-        time.sleep(0.01)
+        time.sleep(0.04)
         sync(descriptor)
 
     os.fsync = slow
