@@ -113,16 +113,15 @@ def run_and_watch(write: Callable[[], object], target: Path) -> tuple[float, flo
     return seen or whole, whole
 
 
-def kill_at_random(
-    write: Callable[[], object], target: Path, times: tuple[float, float], wait: bool
-):
-    """Start it, and kill it: anywhere, or at a moment after its file is begun."""
+def kill(write: Callable[[], object], target: Path, first: float, then: float | None) -> None:
+    """Start it, and kill it: after so many seconds, or so many after a file is begun by then."""
     pid = start(write)
-    while wait and not leftovers(target):
+    time.sleep(first)
+    while then is not None and not leftovers(target):
         if ended(pid):
             return
         time.sleep(0.001)
-    time.sleep(rng.uniform(0, times[1] - times[0] if wait else times[1]))
+    time.sleep(then or 0)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
@@ -138,7 +137,10 @@ def kill_writer(target: Path, write: Callable[[int], object], kills: int) -> Cou
     for number in range(kills):
         before = None if number % 3 == 0 else contents[0]
         target.unlink(missing_ok=True) if before is None else target.write_bytes(before)
-        kill_at_random(lambda: write(1), target, times, wait=number % 2 == 0)
+        if number % 2:
+            kill(lambda: write(1), target, rng.uniform(0, times[1]), None)
+        else:
+            kill(lambda: write(1), target, 0, rng.uniform(0, times[1] - times[0]))
         after = target.read_bytes() if target.exists() else None
         kinds = {before: "before", contents[1]: "after"}
         found["inside" if leftovers(target) and after == before else kinds.get(after, "wrong")] += 1
@@ -168,7 +170,7 @@ def kill_training(folder: Path, kills: int) -> Counter[str]:
     for number in range(kills):
         out = folder / f"run{number}"
         watched = out / (STATE if number % 4 else zoo.WEIGHTS)
-        kill_at_random(job(out), watched, times, wait=number % 2 == 0)
+        kill(job(out), watched, rng.uniform(0, times[1]), rng.uniform(0, 0.03))
         found["inside" if any(leftovers(out / n) for n in (STATE, zoo.WEIGHTS)) else "between"] += 1
         try:
             if (out / zoo.CARD).exists():
