@@ -1,6 +1,27 @@
 """`deqsci` and `python -m deqsci_cli`."""
 
-from deqsci_cli.cli.app import main
+import signal
+import sys
+
+from deqsci_cli.engine.interrupt import answer_signals, give_signals_back
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    came = answer_signals()  # before the long imports
+    try:
+        from deqsci_cli.cli.app import main as run
+
+        run()
+    except (KeyboardInterrupt, SystemExit) as end:
+        if getattr(end, "code", 130) != 130:  # typer's for an interrupt
+            raise
+        number = came[0] if came else signal.SIGINT
+        sys.stderr.write("interrupted\n" if number == signal.SIGINT else "terminated\n")
+        sys.exit(128 + number)
+    finally:
+        give_signals_back()
+
 
 if __name__ == "__main__":
     main()

@@ -28,6 +28,7 @@ def convert(
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    nan: options.Nan = "refuse",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Convert a capture into another format, or a published checkpoint into a model.
@@ -57,12 +58,14 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale),
+            reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
             overwrite=overwrite,
         )
     )
     height, width = capture.shape
     console.note(f"{source.name}: scale {capture.scale_rule}")
+    for sentence in capture.replaced:
+        console.note(f"{source.name}: {sentence}")
     console.out.print(
         f"{destination}: {capture.count} measurement(s) of {capture.frames} frames, "
         f"{height} x {width} pixels, {'with' if capture.truth is not None else 'without'} truth",

@@ -55,6 +55,7 @@ def evaluate(
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    nan: options.Nan = "refuse",
     frames: Annotated[
         bool, typer.Option("--frames", help="Show the figures of every frame.")
     ] = False,
@@ -96,7 +97,7 @@ def evaluate(
     config = BenchmarkConfig(
         captures=options.expand([benchmark], besides=mask),
         models=tuple(name.strip() for name in models.split(",")),
-        reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale),
+        reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan),
         measurements=measurements,
         sweep=_sweep(sweep),
         equilibrium={"tol": tol, "max_iter": max_iter},

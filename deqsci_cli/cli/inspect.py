@@ -19,6 +19,7 @@ def inspect(
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    nan: options.Nan = "refuse",
     as_json: options.AsJson = False,
 ) -> None:
     """Tell what is in a file, and how it would be read as a capture."""
@@ -33,7 +34,7 @@ def inspect(
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = Reading(mask, measurement_key, mask_key, truth_key, axes, scale).load(file)
+        capture = Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan).load(file)
     except (InputError, UsageError) as error:
         facts["capture"] = None
         reason = str(error)
@@ -47,6 +48,7 @@ def inspect(
             "truth_frames": 0 if capture.truth is None else len(capture.truth),
             "scale": capture.scale,
             "scale_rule": capture.scale_rule,
+            "replaced": capture.replaced,
             "mask_range": (float(capture.mask.min()), float(capture.mask.max())),
             "mask_binary": bool(np.isin(capture.mask, (0, 1)).all()),
             "mask_open": float(opened.mean()),
@@ -88,3 +90,5 @@ def _show_capture(capture: object) -> None:
         f"scale: {capture['scale_rule']}",
         soft_wrap=True,
     )
+    for sentence in capture["replaced"]:
+        console.note(sentence)

@@ -67,6 +67,7 @@ def certify(
     mask_key: options.MaskKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    nan: options.Nan = "refuse",
     side: Annotated[
         int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
     ] = 128,
@@ -93,7 +94,7 @@ def certify(
     config = engine.CertifyConfig(
         model=name,
         inputs=options.expand(captures),
-        reading=Reading(mask, measurement_key, mask_key, None, axes, scale),
+        reading=Reading(mask, measurement_key, mask_key, None, axes, scale, nan),
         side=side or None,
         evaluations=evaluations,
         device=device,

@@ -22,6 +22,10 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Stored value of white; found by rule and printed if not given."),
 ]
+Nan = Annotated[
+    str,
+    typer.Option(help="Values that are NaN or infinite: refuse, zero, or median of those around."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0 …")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]

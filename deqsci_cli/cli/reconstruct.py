@@ -52,6 +52,7 @@ def reconstruct(
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
+    nan: options.Nan = "refuse",
     batch_size: Annotated[
         str, typer.Option(help="Measurements solved together: a number, or auto.")
     ] = "auto",
@@ -89,7 +90,7 @@ def reconstruct(
         inputs=options.expand(inputs, besides=mask),
         out=out,
         model=model,
-        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale),
+        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
         measurements=measurements,
         equilibrium={"tol": tol, "max_iter": max_iter, "solver": solver},
         device=device,

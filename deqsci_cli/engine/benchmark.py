@@ -22,7 +22,7 @@ from deqsci_cli.engine.solving import Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
-from deqsci_cli.io.provenance import plain
+from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
@@ -120,6 +120,8 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
         try:
             capture = config.reading.load(path)
             chosen = choose(selection, capture.count)
+            for sentence in capture.replaced:
+                on_event(Note(f"{path.name}: {sentence}"))
             known = [index for index in chosen if capture.truth_of(index) is not None]
             if len(known) < len(chosen):
                 missing = len(chosen) - len(known)
@@ -264,7 +266,7 @@ def write_outputs(
         model=None,
         inputs=map(identify, config.captures),
         device=describe_device(choose_device(config.device)),
-    )
+    ) | {"created": now()}
     content = {
         "schema": SCHEMA,
         "provenance": provenance,

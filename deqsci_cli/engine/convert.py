@@ -37,7 +37,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
         scale=capture.scale,
         provenance=collect(
             "convert",
-            asdict(config),
+            {"reading": asdict(config.reading), "replaced": capture.replaced},
             seed=None,
             model=None,
             inputs=map(identify, capture.sources),

@@ -17,8 +17,17 @@ from torch import Tensor
 from deqsci_cli.errors import DeviceError, UsageError
 from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 # Of a video in a solver of memory 5 (15 float32) and in a network of 64 channels (three of them).
 GPU_BYTES_PER_PIXEL = 4 * (15 + 3 * 64)
+# Of a video on a CPU, whose networks take it frame by frame; measured.
+CPU_BYTES_PER_PIXEL = 4 * 32
+# What PyTorch's parts say where no memory is left; they have no common class for it.
+_OUT_OF_MEMORY = ("can't allocate memory", "could not create a memory", "bad_alloc")
 
 #: what `--dtype` may say
 DTYPES = ("float32", "float64", "bfloat16")
@@ -75,18 +84,61 @@ def suitable_batch(name: str, shape: tuple[int, int, int]) -> int:
 
 
 @contextmanager
-def memory_errors(device: torch.device) -> Iterator[None]:
-    """Tell running out of memory as what it is."""
+def memory_errors(device: torch.device, shape: tuple[int, ...] | None = None) -> Iterator[None]:
+    """Tell running out of memory as what it is, and what would fit.
+
+    Args:
+        device: that is computed on.
+        shape: of one video, `(T, H, W)`, where videos are what takes the memory.
+
+    Raises:
+        DeviceError: in place of what PyTorch and Python raise.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DeviceError(
-            f"{device} ran out of memory", hint="use --device cpu, or smaller frames"
-        ) from error
+        raise _too_little(device, shape) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+        if not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
-        raise DeviceError("this machine ran out of memory", hint="use smaller frames") from error
+        raise _too_little(device, shape) from error
+
+
+def _too_little(device: torch.device, shape: tuple[int, ...] | None) -> DeviceError:
+    """What to say: what one video takes, what is free, and how large a picture fits into that."""
+    where = "this machine" if device.type == "cpu" else str(device)
+    hint = "use smaller frames" if device.type == "cpu" else "use --device cpu, or smaller frames"
+    free = _free_memory(device)
+    if shape is None or free is None:
+        return DeviceError(f"{where} ran out of memory", hint=hint)
+    frames, height, width = shape
+    each = CPU_BYTES_PER_PIXEL if device.type == "cpu" else GPU_BYTES_PER_PIXEL
+    need = math.prod(shape) * each
+    side = 16 * int(min(1.0, math.sqrt(free / need)) * math.sqrt(height * width) / 16)
+    return DeviceError(
+        f"{where} ran out of memory: {frames} frames of {height}x{width} pixels take some "
+        f"{need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free",
+        hint=f"some {side}x{side} pixels fit into that; {hint}",
+    )
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be had; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        free = 1024 * int(_line("/proc/meminfo", "MemAvailable"))
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
+        if limit > 0:  # else there is none
+            free = min(free, limit - 1024 * int(_line("/proc/self/status", "VmSize")))
+    except (OSError, IndexError):
+        return None
+    return max(0, free)
+
+
+def _line(file: str, name: str) -> str:
+    """The number behind a name in one of Linux's tables."""
+    return Path(file).read_text().split(f"{name}:")[1].split()[0]
 
 
 def keep_freed_memory() -> None:
@@ -135,8 +187,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 
 def _resident(name: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split(f"{name}:")[1].split()[0])
+    return 1024 * int(_line("/proc/self/status", name))
 
 
 class Bfloat16(Denoiser):

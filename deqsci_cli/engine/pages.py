@@ -13,6 +13,7 @@ from urllib.parse import quote
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import Capture, atomic_write, identify, read_film
+from deqsci_cli.io.boundary import enough_memory
 from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
 
@@ -26,10 +27,12 @@ def write_page(page: Page, path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputExistsError, StorageError: see `atomic_write`.
         InputError: a film cannot be read any more.
+        DeviceError: the memory is too small.
     """
-    text = render(page)
-    with atomic_write(path, overwrite=overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with enough_memory("write", path):
+        text = render(page)
+        with atomic_write(path, overwrite=overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def view(file: Path, out: Path | None = None, *, overwrite: bool = False) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io.boundary import enough_memory
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Reading:
         measurement_key, mask_key, truth_key: names of the arrays.
         axes: order of the axes, as `HWT`.
         scale: stored value of white.
+        nan: what is done about values that are NaN or infinite: `refuse`, `zero` or `median`.
     """
 
     mask: Path | None = None
@@ -25,7 +27,9 @@ class Reading:
     truth_key: str | None = None
     axes: str | None = None
     scale: float | None = None
+    nan: str = "refuse"
 
     def load(self, path: Path) -> Capture:
         """Read a capture so."""
-        return load_capture(path, **asdict(self))
+        with enough_memory("read", path):
+            return load_capture(path, **asdict(self))

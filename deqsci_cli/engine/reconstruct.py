@@ -22,7 +22,8 @@ from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import collect
+from deqsci_cli.io import check_absent, collect, only_run, remove_leftovers
+from deqsci_cli.io.provenance import now
 from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
 # The report of a long run is renewed this often.
@@ -57,20 +58,25 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         )
     planned = plan(config)
     run = _Run(config, planned, began, on_event)
-    run.tell()
-    try:
-        if run.to_do:
-            with open_executor(config.cluster) as executor:
-                run.submit_to(executor)
-    except BaseException:
-        run.find_unreported()
-        raise
-    finally:
-        run.write_report()
-    report = run.report()
-    if config.page:
-        write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
-    return report
+    with only_run(config.out):
+        check_absent(planned.fresh, overwrite=config.overwrite)  # another run may have ended here
+        for name in (REPORT, PAGE):
+            remove_leftovers(config.out / name)
+        run.tell()
+        try:
+            if run.to_do:
+                with open_executor(config.cluster) as executor:
+                    run.submit_to(executor)
+        except BaseException:
+            run.find_unreported()
+            raise
+        finally:
+            with deferred_interrupt():
+                run.write_report()
+        report = run.report()
+        if config.page:
+            write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
+        return report
 
 
 class _Run:
@@ -98,7 +104,7 @@ class _Run:
             model={"name": card.name, "sha256": planned.model.sha256},
             inputs=planned.sources.values(),
             device=self.device,
-        )
+        ) | {"created": now()}
 
     def tell(self) -> None:
         """What the user should know before it begins."""
@@ -110,6 +116,9 @@ class _Run:
             alike = [path.name for path, other in rules.items() if other == rule]
             who = alike[0] if len(alike) == 1 else f"{len(alike)} inputs"
             self.on_event(Note(f"{who}: scale {rule}"))
+        for path, sentences in self.plan.replaced.items():
+            for sentence in sentences:
+                self.on_event(Note(f"{path.name}: {sentence}"))
 
     def submit_to(self, executor: Any) -> None:
         """Have everything done that is not done yet.

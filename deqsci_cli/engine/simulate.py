@@ -113,6 +113,7 @@ def simulate(config: SimulateConfig) -> Simulated:
     full_range = float(mask.sum(0).max())
     measurements = config.noise.apply(coded, rng, full_range=full_range)
     sources = [config.video, *([config.mask_file] if config.mask_file else [])]
+    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "overwrite")}
     write_capture(
         config.out,
         measurements=measurements,
@@ -121,7 +122,7 @@ def simulate(config: SimulateConfig) -> Simulated:
         scale=config.scale,
         provenance=collect(
             "simulate",
-            asdict(config),
+            settings,
             seed=config.seed,
             model=None,
             inputs=map(identify, sources),

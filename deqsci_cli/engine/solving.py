@@ -87,7 +87,7 @@ class Reconstructor:
         Raises:
             DeviceError: the memory is too small.
         """
-        with memory_errors(self.device):
+        with memory_errors(self.device, mask.shape):
             operator = self._operator_of(mask)
             y = torch.as_tensor(measurements).to(self.device, self.precision)
             known = {i: torch.as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}

@@ -23,7 +23,7 @@ from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserStage, DenoiserValidation
 from deqsci_cli.engine.training.equilibrium import EquilibriumStage, EquilibriumValidation
 from deqsci_cli.engine.training.films import FilmDenoiserStage, FilmDenoiserValidation
-from deqsci_cli.engine.training.log import TrainingLog
+from deqsci_cli.engine.training.log import LOG, TrainingLog
 from deqsci_cli.engine.training.parallel import Workers, join
 from deqsci_cli.engine.training.settings import (
     TrainConfig,
@@ -33,12 +33,14 @@ from deqsci_cli.engine.training.settings import (
 )
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
 from deqsci_cli.errors import DeqsciError, UsageError
-from deqsci_cli.io.atomic import check_absent
+from deqsci_cli.io import check_absent, only_run, remove_leftovers
 from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
 from deqsci_cli.networks.registry import build
 
 # A run that has skipped so many steps without a break will not mend itself.
 _PATIENCE = 50
+# What a run leaves, beside its log.
+_FILES = (STATE, zoo.WEIGHTS, zoo.CARD)
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,16 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
         InputError, ModelError, DeviceError: as their names say.
     """
     if not (config.resume or config.overwrite):  # a model may lie there without its run
-        check_absent([config.out / n for n in (STATE, zoo.WEIGHTS, zoo.CARD)], overwrite=False)
+        check_absent([config.out / name for name in _FILES], overwrite=False)
     with join(choose_device(config.device)) as workers, memory_errors(workers.device):
         if config.batch % workers.count:
             raise UsageError(f"a batch of {config.batch} cannot be shared by {workers.count}")
-        return _Run(config, workers, on_event if workers.rank == 0 else ignore).run()
+        if workers.rank:
+            return _Run(config, workers, ignore).run()
+        with only_run(config.out):
+            for name in (*_FILES, LOG):
+                remove_leftovers(config.out / name)
+            return _Run(config, workers, on_event).run()
 
 
 class _Run:
@@ -108,7 +115,6 @@ class _Run:
         self.validate = _validation(config, self.network)
         self.log: TrainingLog | None = None
         if workers.rank == 0:
-            config.out.mkdir(parents=True, exist_ok=True)
             step = self.facts["step"]
             self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
 

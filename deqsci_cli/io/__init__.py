@@ -5,6 +5,7 @@ from deqsci_cli.io.capture import Capture, load_capture
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, read_film, write_film
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
+from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.preview import write_preview
 from deqsci_cli.io.provenance import collect, identify
 from deqsci_cli.io.stack import read_mask
@@ -26,6 +27,7 @@ __all__ = [
     "identify",
     "list_videos",
     "load_capture",
+    "only_run",
     "read_film",
     "read_mask",
     "read_video",

@@ -35,6 +35,23 @@ def remove_leftovers(path: str | Path) -> None:
 
 
 @contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Tell a full disk, a folder that cannot be written and the like as what they are.
+
+    Raises:
+        StorageError: in place of the system's errors.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"this could not be written: {error.strerror or error}",
+            path=path,
+            hint="check the free space and the permissions of the folder",
+        ) from error
+
+
+@contextmanager
 def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it onto `path` when the block ends well.
 
@@ -50,21 +67,29 @@ def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     check_absent([target], overwrite=overwrite)
     temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(6)}{target.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise StorageError(
-            f"the file could not be written: {error.strerror or error}",
-            path=target,
-            hint="check the free space and the permissions of the folder",
-        ) from error
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            _move(temporary, target, overwrite=overwrite)
+            _sync_folder(target.parent)
     finally:
-        # After a successful replace there is nothing left under this name.
+        # After a successful replacement there is nothing left under this name.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _move(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    if not overwrite:
+        # Of two processes that write one new file the second is told so here.
+        try:
+            os.link(temporary, target)
+            return
+        except FileExistsError as error:
+            raise OutputExistsError(target) from error
+        except OSError:  # a file system without hard links
+            check_absent([target], overwrite=False)
+    temporary.replace(target)
 
 
 def _sync(path: Path) -> None:

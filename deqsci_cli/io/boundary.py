@@ -32,7 +32,7 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
     except DeqsciError:
         raise
     except MemoryError as error:
-        raise DeviceError("there is not enough memory to read the file", path=path) from error
+        raise _no_memory("read", path) from error
     except PermissionError as error:
         raise InputError(
             "the file may not be read", path=path, hint="check its permissions"
@@ -44,6 +44,30 @@ def reading(path: str | Path, kind: str) -> Iterator[None]:
             path=path,
             hint="the file may be damaged or cut off; copy or export it again",
         ) from error
+
+
+@contextmanager
+def enough_memory(verb: str, path: str | Path) -> Iterator[None]:
+    """Tell running out of memory while a file is read or written as what it is.
+
+    Args:
+        verb: what is done with the file, like "read".
+
+    Raises:
+        DeviceError: in place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise _no_memory(verb, path) from error
+
+
+def _no_memory(verb: str, path: str | Path) -> DeviceError:
+    return DeviceError(
+        f"there is not enough memory to {verb} the file",
+        path=path,
+        hint="end other programs, or cut the pictures",
+    )
 
 
 def require_file(path: str | Path) -> Path:

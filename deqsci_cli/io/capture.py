@@ -11,6 +11,7 @@ from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container, open_container
 from deqsci_cli.io.describe import describe
+from deqsci_cli.io.finite import check_finite, check_way, replaced, tell
 from deqsci_cli.io.keys import find_key, need_key
 from deqsci_cli.io.scale import check_scale, scale_of_measurement, scale_of_video
 from deqsci_cli.io.writing import write_capture
@@ -33,6 +34,7 @@ class Capture:
         scale: stored value = scale * value here, for measurements and truth; never the mask.
         scale_rule: how the scale was found, as a sentence.
         sources: every file read.
+        replaced: what was replaced because it was no number, as sentences.
 
     Raises:
         InputError: if shapes disagree, values are not finite, the mask is negative or all closed.
@@ -45,6 +47,7 @@ class Capture:
     scale: float
     scale_rule: str
     sources: tuple[Path, ...]
+    replaced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -54,11 +57,10 @@ class Capture:
             ("truth", self.truth),
         ):
             if array is not None:
-                _check_finite(array, what, self.path)
-        negative = int(np.count_nonzero(self.mask < 0))
-        if negative:
+                check_finite(array, what, self.path)
+        if (negative := self.mask < 0).any():
             raise InputError(
-                f"the mask has {negative} negative values",
+                f"the mask has {tell(negative, 'mask', 'negative')}",
                 path=self.path,
                 hint="a mask lets through between none and all of the light; check its calibration",
             )
@@ -99,6 +101,7 @@ def load_capture(
     truth_key: str | None = None,
     axes: str | None = None,
     scale: float | None = None,
+    nan: str = "refuse",
 ) -> Capture:
     """Read a capture from .mat (v5, v7.3), HDF5 or TIFF, told by the header.
 
@@ -113,11 +116,13 @@ def load_capture(
     Args:
         path: the file with the measurement.
         mask: the file with the mask, None for the same file.
+        nan: what is done about values that are NaN or infinite, one of `finite.WAYS`.
 
     Raises:
         InputError: for a file that cannot be read or does not hold a capture.
-        UsageError: for an axes or scale option that cannot be meant.
+        UsageError: for an axes, scale or nan option that cannot be meant.
     """
+    check_way(nan)
     source = open_container(path)
     mask_source = source if mask is None else open_container(mask)
     given_axes = None if axes is None else parse_axes(axes)
@@ -144,8 +149,11 @@ def load_capture(
     ]
     orders = resolve(stacks, path=source.path)
     arrays = [to_thw(array, order) for array, order in zip(arrays, orders, strict=True)]
-    for (what, _, _), array in zip(chosen, arrays, strict=True):
-        _check_finite(array, what, source.path)
+    mended = [
+        replaced(array, what, nan, container.path)
+        for (what, container, _), array in zip(chosen, arrays, strict=True)
+    ]
+    arrays = [array for array, _ in mended]
 
     truth = arrays[2] if len(arrays) == 3 else None
     white, rule = _find_scale(source, given_scale, arrays[0], arrays[1], truth)
@@ -157,6 +165,7 @@ def load_capture(
         scale=white,
         scale_rule=rule,
         sources=tuple(dict.fromkeys((source.path, mask_source.path))),
+        replaced=tuple(sentence for _, sentence in mended if sentence),
     )
 
 
@@ -194,18 +203,6 @@ def _unit(truth: np.ndarray, scale: float, rule: str, path: Path) -> np.ndarray:
             hint="give the value of white with --scale",
         )
     return np.clip(unit, 0, 1, out=unit)
-
-
-def _check_finite(array: np.ndarray, what: str, path: Path) -> None:
-    if array.dtype.kind != "f":
-        return
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise InputError(
-            f"the {what} has {bad} values that are NaN or infinite, of {array.size}",
-            path=path,
-            hint="replace them before reconstructing, for example by their neighbours' median",
-        )
 
 
 def _check_shapes(capture: Capture) -> None:

@@ -25,7 +25,9 @@ def collect(
     inputs: Iterable[Mapping[str, Any]],
     device: str,
 ) -> dict[str, Any]:
-    """Gather what someone needs to make an output again. No user or host name is recorded.
+    """Gather what someone needs to make an output again.
+
+    No user or host name is recorded, and no time: equal runs give equal bytes.
 
     Args:
         command: the command's name, like "reconstruct".
@@ -39,7 +41,6 @@ def collect(
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "config": dict(config),
         "seed": seed,
@@ -49,6 +50,11 @@ def collect(
     }
     plain: dict[str, Any] = json.loads(to_json(record))
     return plain
+
+
+def now() -> str:
+    """The time, UTC, to the second, for reports."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def to_json(record: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container, open_container
+from deqsci_cli.io.finite import check_finite
 from deqsci_cli.io.keys import need_key
 from deqsci_cli.io.scale import scale_of_video
 
@@ -64,8 +65,7 @@ def _read(
         known = _by_length(array.shape)
     (order,) = resolve([Stack(repr(name), array.shape, known)], path=path)
     frames = to_thw(array, order)
-    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-        raise InputError(f"{name!r} has values that are NaN or infinite", path=path)
+    check_finite(frames, role, path)
     return container, name, frames
 
 

@@ -36,6 +36,7 @@ class Record:
         seconds: from the measurement in memory to the film in memory.
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
+        replaced: what was replaced in the input because it was no number, as sentences.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -54,6 +55,7 @@ class Record:
     seconds: float
     scale: float
     scale_rule: str
+    replaced: tuple[str, ...] = ()
     psnr: float | None = None
     ssim: float | None = None
     psnrs: tuple[float | None, ...] | None = None

@@ -230,7 +230,7 @@ class TestValidation:
         meas = np.ones((1, 5, 7), np.float32)
         mask = np.ones((2, 5, 7), np.float32)
         mask[0, 1, 2] = -1
-        with pytest.raises(InputError, match="1 negative"):
+        with pytest.raises(InputError, match="1 values that are negative"):
             self.capture(meas, mask)
         with pytest.raises(InputError, match="closed"):
             self.capture(meas, np.zeros_like(mask))

@@ -43,7 +43,7 @@ class Entry:
 def read_entry(output: Path) -> Entry | None:
     """The entry of a film; None where there is none that can be read."""
     try:
-        content = json.loads(_place(output).read_text(encoding="utf-8"))
+        content = json.loads(place_of(output).read_text(encoding="utf-8"))
         record = content.pop("record")
         return Entry(**content, record=None if record is None else Record.from_json(record))
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
@@ -58,9 +58,10 @@ def record_of(output: Path, run: str) -> Record | None:
 
 def write_entry(output: Path, entry: Entry) -> None:
     """Put the entry of a film where `read_entry` finds it."""
-    with atomic_write(_place(output), overwrite=True) as temporary:
+    with atomic_write(place_of(output), overwrite=True) as temporary:
         temporary.write_text(json.dumps(entry.to_json()) + "\n", encoding="utf-8")
 
 
-def _place(output: Path) -> Path:
+def place_of(output: Path) -> Path:
+    """Where the entry of a film lies."""
     return output.parent / FOLDER / f"{output.name}.json"

@@ -125,18 +125,22 @@ class Plan:
         done: of these, by their films, what an earlier run has left.
         failures: inputs that cannot be read.
         scales: how each input's scale was found.
+        replaced: what was replaced in an input because it was no number.
         model: to be used, with
         settings: these.
         sources: every file read, as `identify` gives it.
+        fresh: files to be written that must not be there yet, unless they may be replaced.
     """
 
     jobs: tuple[Job, ...]
     done: dict[Path, Record]
     failures: tuple[Failure, ...]
     scales: dict[Path, str]
+    replaced: dict[Path, tuple[str, ...]]
     model: zoo.Model
     settings: EquilibriumSettings
     sources: dict[Path, dict[str, Any]]
+    fresh: tuple[Path, ...]
 
 
 def plan(config: ReconstructConfig) -> Plan:
@@ -158,6 +162,7 @@ def plan(config: ReconstructConfig) -> Plan:
     jobs: list[Job] = []
     failures: list[Failure] = []
     scales: dict[Path, str] = {}
+    replaced: dict[Path, tuple[str, ...]] = {}
     sources: dict[Path, dict[str, Any]] = {}
     for path, name in zip(config.inputs, names, strict=True):
         try:
@@ -170,6 +175,7 @@ def plan(config: ReconstructConfig) -> Plan:
             failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
             continue
         scales[path] = capture.scale_rule
+        replaced[path] = capture.replaced
         camera = mask_sha256(capture)
         for index in chosen:
             count = capture.count
@@ -206,8 +212,11 @@ def plan(config: ReconstructConfig) -> Plan:
     ]
     own = (REPORT, *((PAGE,) if config.page else ()))
     report = [] if config.resume else [config.out / name for name in own]
-    check_absent([*foreign, *report], overwrite=config.overwrite)
-    return Plan(tuple(jobs), done, tuple(failures), scales, model, settings, sources)
+    fresh = (*foreign, *report)
+    check_absent(fresh, overwrite=config.overwrite)
+    return Plan(
+        tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
+    )
 
 
 def mask_sha256(capture: Capture) -> str:

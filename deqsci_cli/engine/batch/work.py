@@ -17,9 +17,14 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, read_entry, record_of, write_entry
+from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, record_of, write_entry
 from deqsci_cli.engine.batch.plan import Job, ReconstructConfig, mask_sha256
-from deqsci_cli.engine.device import keep_freed_memory, suitable_batch
+from deqsci_cli.engine.device import (
+    choose_device,
+    keep_freed_memory,
+    memory_errors,
+    suitable_batch,
+)
 from deqsci_cli.engine.solving import Reconstruction, Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
@@ -32,6 +37,7 @@ from deqsci_cli.io import (
     write_film,
     write_preview,
 )
+from deqsci_cli.io.boundary import enough_memory
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.report import Failure, Record
 
@@ -89,7 +95,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         try:
             truths = [c.truth_of(task.jobs[p].index) for p, c in captures.items()]
             solution, seconds = _SOLVER.submit(
-                _timed, task, np.stack(measurements), mask, truths, on_iteration
+                _timed, task, measurements, mask, truths, on_iteration
             ).result()
             seconds /= len(captures)
         except DeviceError as error:
@@ -116,7 +122,7 @@ def _load(task: Task, job: Job) -> Capture | DeqsciError:
         if same and mask_sha256(capture) == job.camera:
             return capture
         return InputError("the file has changed since this run began", path=job.input)
-    except (InputError, UsageError) as error:
+    except (InputError, UsageError, DeviceError) as error:
         return error
 
 
@@ -125,12 +131,13 @@ def _timed(task: Task, *arguments: Any) -> tuple[Reconstruction, float]:
     if task.threads is not None:
         torch.set_num_threads(task.threads)
     began = time.perf_counter()
-    return _solve(task, *arguments), time.perf_counter() - began
+    with memory_errors(choose_device(task.config.device), task.jobs[0].shape):
+        return _solve(task, *arguments), time.perf_counter() - began
 
 
 def _solve(
     task: Task,
-    measurements: np.ndarray,
+    measurements: Sequence[np.ndarray],
     mask: np.ndarray,
     truths: Sequence[np.ndarray | None],
     on_iteration: OnIteration | None,
@@ -140,7 +147,8 @@ def _solve(
     run = _reconstructor(config.model, task.settings, config.device, config.dtype)
     try:
         torch.manual_seed(config.seed)
-        return run(measurements, mask, on_iteration, truths=truths)
+        with memory_errors(run.device, mask.shape):
+            return run(np.stack(measurements), mask, on_iteration, truths=truths)
     except DeviceError:
         if len(measurements) == 1:
             raise
@@ -165,6 +173,18 @@ def _write(
     task: Task, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
 ) -> Record | Failure:
     """Write one film and what belongs to it, judge it where there is truth."""
+    try:
+        with enough_memory("write", job.output):
+            return _written(task, job, capture, solution, place, seconds)
+    except StorageError:
+        raise
+    except DeqsciError as error:
+        return _failure(job, error)
+
+
+def _written(
+    task: Task, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
+) -> Record:
     entry = read_entry(job.output)
     own = entry is not None and entry.run == task.run
     overwrite = own or task.config.overwrite or task.config.resume
@@ -174,18 +194,13 @@ def _write(
         "measurement": job.index,
         "made_from": {name: job.made_from[name] for name in ("input", "mask")},
     }
-    try:
-        check_absent(job.files, overwrite=overwrite)
-        for file in job.files:
-            remove_leftovers(file)
-        write_entry(job.output, Entry(task.run, job.made_from))
-        write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
-        for preview in job.previews:
-            write_preview(preview, video, provenance=stamp, overwrite=overwrite)
-    except StorageError:
-        raise
-    except DeqsciError as error:
-        return _failure(job, error)
+    check_absent(job.files, overwrite=overwrite)
+    for file in (*job.files, place_of(job.output)):
+        remove_leftovers(file)
+    write_entry(job.output, Entry(task.run, job.made_from))
+    write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
+    for preview in job.previews:
+        write_preview(preview, video, provenance=stamp, overwrite=overwrite)
     record = Record(
         input=str(job.input),
         index=job.index,
@@ -195,6 +210,7 @@ def _write(
         seconds=seconds,
         scale=capture.scale,
         scale_rule=capture.scale_rule,
+        replaced=capture.replaced,
         **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.atomic import atomic_write, storage_errors
 
 LOG = "log.jsonl"
 
@@ -22,17 +23,17 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool):
-        self.path = folder / LOG
+        self.path, self.boards = folder / LOG, folder / "tensorboard"
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             with atomic_write(self.path, overwrite=True) as temporary:
                 kept = "".join(line for line in lines if _step(line) <= step)
                 temporary.write_text(kept, encoding="utf-8")
-        self.board: Any = _board(folder / "tensorboard", step) if tensorboard else None
+        self.board: Any = _board(self.boards, step) if tensorboard else None
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """One line, figures by name."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with storage_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | figures) + "\n")
         # Means over steps would lie on the curves of the steps themselves.
         self.plot(step, {k: v for k, v in figures.items() if not k.startswith("train/")})
@@ -40,12 +41,15 @@ class TrainingLog:
     def plot(self, step: int, figures: dict[str, float]) -> None:
         """Figures for TensorBoard alone."""
         if self.board is not None:
-            for name, value in figures.items():
-                self.board.add_scalar(name, value, step)
+            with storage_errors(self.boards):
+                for name, value in figures.items():
+                    self.board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Write the rest of what is for TensorBoard."""
         if self.board is not None:
-            self.board.close()
+            with storage_errors(self.boards):
+                self.board.close()
 
 
 def _step(line: str) -> float:
@@ -63,4 +67,13 @@ def _board(folder: Path, step: int) -> Any:
         raise UsageError(
             "TensorBoard is not installed", hint="pip install 'deqsci[train]'"
         ) from error
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    threading.excepthook = _complain
+    with storage_errors(folder):
+        return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _complain(told: threading.ExceptHookArgs) -> None:
+    """Leave out what TensorBoard's thread could not write: its next call here raises it anew."""
+    board = type(told.thread).__module__.startswith("tensorboard.")
+    if not (board and issubclass(told.exc_type, OSError)):
+        threading.__excepthook__(told)

@@ -1,0 +1,85 @@
+"""Values that are no numbers: told with their place, or replaced where that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from deqsci_cli.errors import InputError, UsageError
+
+#: what may be done about them
+WAYS = ("refuse", "zero", "median")
+
+
+def check_way(way: str) -> str:
+    """`way` itself.
+
+    Raises:
+        UsageError: it is none of `WAYS`.
+    """
+    if way not in WAYS:
+        raise UsageError(f"there is no --nan '{way}'", hint=f"one of {', '.join(WAYS)}")
+    return way
+
+
+def check_finite(array: np.ndarray, what: str, path: Path) -> None:
+    """Refuse an array (·, H, W) with values that are NaN or infinite.
+
+    Raises:
+        InputError: how many there are, and where the first is.
+    """
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        raise InputError(
+            f"the {what} has {tell(~finite, what, 'NaN or infinite')}",
+            path=path,
+            hint="a capture's are replaced with --nan zero, or --nan median (of their neighbours)",
+        )
+
+
+def replaced(array: np.ndarray, what: str, way: str, path: Path) -> tuple[np.ndarray, str]:
+    """An array (·, H, W) without NaN and infinities, and a sentence on that, empty for none.
+
+    Args:
+        array: left as it is; a copy is made where something changes.
+        what: `measurement`, `mask` or `truth`.
+        way: `zero`, or `median` of the finite values among the eight around, in the same picture;
+            a patch of them is filled from its edge inwards.
+
+    Raises:
+        InputError: a picture has no finite value to take a median from; with `refuse`, any.
+    """
+    if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
+        return array, ""
+    if way == "refuse":
+        check_finite(array, what, path)
+    if way == "median" and not finite.any((1, 2)).all():
+        raise InputError(f"a picture of the {what} has no finite value at all", path=path)
+    filled = np.where(finite, array, np.nan if way == "median" else 0)
+    if way == "median":
+        for number in np.flatnonzero(~finite.all((1, 2))):
+            _fill(filled[number])
+    by = "the median of their neighbours" if way == "median" else "zero"
+    return filled, f"the {what} has {tell(~finite, what, 'NaN or infinite')}; replaced by {by}"
+
+
+def tell(bad: np.ndarray, what: str, kind: str) -> str:
+    """How many values (·, H, W) are bad, and where the first of them is, counted from 0."""
+    place, row, column = (int(index) for index in np.argwhere(bad)[0])
+    stack = "measurement" if what == "measurement" else "frame"
+    return (
+        f"{np.count_nonzero(bad)} values that are {kind}, of {bad.size}, "
+        f"the first at {stack} {place}, row {row}, column {column}"
+    )
+
+
+def _fill(picture: np.ndarray) -> None:
+    """Fill the NaN of a picture (H, W) in place, those beside finite values first."""
+    while (rows_columns := np.argwhere(np.isnan(picture))).size:
+        padded = np.pad(picture, 1, constant_values=np.nan)
+        rows, columns = rows_columns.T
+        around = np.stack(
+            [padded[rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=1
+        )
+        known = ~np.isnan(around).all(1)
+        picture[rows[known], columns[known]] = np.nanmedian(around[known], axis=1)
