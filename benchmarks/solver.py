@@ -62,7 +62,9 @@ def main() -> None:
             f = make_map(model.network, operator, operator.A(truths), settings)
             quality: list[float] = []
 
-            def listen(_: int, __: Tensor, best: Tensor, f: GAPMap = f, seen: list[float] = quality) -> None:
+            def listen(
+                _: int, __: Tensor, best: Tensor, f: GAPMap = f, seen: list[float] = quality
+            ) -> None:
                 error = (f.video(best).clamp(0, 1) - truths).square().mean((2, 3))
                 seen.append(float(-10 * error.log10().mean()))
 

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deqsci_cli.io import Capture, load_capture
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a run must know of a capture before it computes.
+
+    Attributes:
+        count: N, its measurements.
+        shape: (T, H, W).
+        camera: the hash of its mask.
+        scale_rule: how its scale was found.
+        path: where the measurements lie.
+        sources: every file read.
+    """
+
+    count: int
+    shape: tuple[int, int, int]
+    camera: str
+    scale_rule: str
+    path: Path
+    sources: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -29,3 +51,22 @@ class Reading:
     def load(self, path: Path) -> Capture:
         """Read a capture so."""
         return load_capture(path, **asdict(self))
+
+    def look(self, path: Path) -> Look:
+        """Read a capture so, and keep of it what is needed for planning."""
+        capture = self.load(path)
+        return Look(
+            count=capture.count,
+            shape=(capture.frames, *capture.shape),
+            camera=mask_sha256(capture),
+            scale_rule=capture.scale_rule,
+            path=capture.path,
+            sources=capture.sources,
+        )
+
+
+def mask_sha256(capture: Capture) -> str:
+    """The hash of a capture's mask, its shape among it."""
+    digest = hashlib.sha256(repr(capture.mask.shape).encode())
+    digest.update(capture.mask.tobytes())
+    return digest.hexdigest()
