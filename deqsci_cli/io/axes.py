@@ -63,7 +63,9 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
     for stack in stacks:
         if len(stack.shape) not in (2, 3):
             raise InputError(
-                f"{stack.what} has the shape {stack.shape}; 2 or 3 axes are needed", path=path
+                f"{stack.what} has the shape {stack.shape}; 2 or 3 axes are needed",
+                path=path,
+                hint="leave out axes of length 1, or colours, when exporting",
             )
     known = [_full(stack) for stack in stacks]
     choices = [(axes,) if axes else _LAYOUTS for axes in known]

@@ -47,7 +47,11 @@ def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) ->
     """
     _, name, frames = _read(path, "mask", key, axes)
     if frames.min() < 0 or not frames.any():
-        raise InputError(f"{name!r} is no mask: it has negative values, or none above 0", path=path)
+        raise InputError(
+            f"{name!r} is no mask: it has negative values, or none above 0",
+            path=path,
+            hint="give a file with the mask alone, named mask",
+        )
     return frames.astype(np.float32)
 
 
@@ -65,7 +69,11 @@ def _read(
     (order,) = resolve([Stack(repr(name), array.shape, known)], path=path)
     frames = to_thw(array, order)
     if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-        raise InputError(f"{name!r} has values that are NaN or infinite", path=path)
+        raise InputError(
+            f"{name!r} has values that are NaN or infinite",
+            path=path,
+            hint="replace them, for example by their neighbours' median",
+        )
     return container, name, frames
 
 

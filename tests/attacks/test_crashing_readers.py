@@ -1,4 +1,4 @@
-"""A reader that crashes or hangs in a C library: its file is reported, the rest of the batch done."""
+"""A reader that crashes or hangs in a C library: its file is reported, the rest done."""
 
 from __future__ import annotations
 

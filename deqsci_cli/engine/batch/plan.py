@@ -181,13 +181,12 @@ def plan(config: ReconstructConfig) -> Plan:
         for index in chosen:
             digits = len(str(seen.count - 1))
             stem = name if seen.count == 1 else f"{name}_{index:0{digits}d}"
-            base = config.out / stem
             jobs.append(
                 Job(
                     input=path,
                     index=index,
-                    output=Path(f"{base}.{config.format}"),
-                    previews=tuple(Path(f"{base}.{kind}") for kind in config.previews),
+                    output=config.out / f"{stem}.{config.format}",
+                    previews=tuple(config.out / f"{stem}.{kind}" for kind in config.previews),
                     camera=seen.camera,
                     shape=seen.shape,
                     made_from={
