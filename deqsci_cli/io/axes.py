@@ -79,7 +79,7 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
         raise InputError(
             f"the picture sizes do not agree: {shapes}",
             path=path,
-            hint="check that these belong together; --axes tells the order of the axes",
+            hint=_advice(stacks) or "check that these belong together, and that none is transposed",
         )
     open_ones = [i for i, axes in enumerate(known) if axes is None]
     # One layout for all the open stacks is likelier than a mixture.
@@ -95,9 +95,22 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
         raise InputError(
             f"the order of the axes is open: {shapes}",
             path=path,
-            hint="tell it with --axes THW or --axes HWT",
+            hint=_advice(stacks),
         )
     return list(fitting[0])
+
+
+def _advice(stacks: Sequence[Stack]) -> str | None:
+    """Which orders, given for all of them, would do; those with time as the shortest axis first."""
+    orders = [
+        order
+        for order in ("THW", "HWT", "HTW", "TWH", "WHT", "WTH")
+        if len({_picture(stack, order) for stack in stacks}) == 1
+    ]
+    deep = [stack.shape for stack in stacks if len(stack.shape) == 3]
+    short = [o for o in orders if all(_time_is_shortest(shape, o) for shape in deep)]
+    chosen = [f"--axes {order}" for order in (short or orders)[:3]]
+    return f"tell the order with {' or '.join(chosen)}" if chosen else None
 
 
 def _full(stack: Stack) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,9 @@ def kib(word):
     return next(int(line.split()[1]) for line in lines if line.startswith(word))
 
 for line in sys.stdin:
-    sys.argv = ["deqsci", *json.loads(line)]
+    folder, words = json.loads(line)
+    os.chdir(folder)
+    sys.argv = ["deqsci", *words]
     out, err = io.StringIO(), io.StringIO()
     if os.path.exists("/proc/self/clear_refs"):
         open("/proc/self/clear_refs", "w").write("5")
@@ -59,23 +63,45 @@ class Outcome:
     seconds: float
 
 
-@pytest.fixture
-def commands(environment, tmp_path):
-    """Run command lines one after another, in one process for as long as that lives."""
+class Driver:
+    """A process that takes command lines for as long as it lives; another follows it."""
 
-    def run(lines: list[tuple[object, ...]], most_seconds: float = 300) -> list[Outcome]:
-        found: list[Outcome] = []
-        while len(found) < len(lines):
-            left = lines[len(found) :]
-            text = "".join(json.dumps([str(word) for word in line]) + "\n" for line in left)
-            done = subprocess.run(
-                [sys.executable, "-c", DRIVER], input=text, capture_output=True, text=True,
-                env=environment | {"COLUMNS": "10000"}, cwd=tmp_path, timeout=most_seconds,
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+
+    def ask(self, folder: Path, words: list[str], most_seconds: float = 100) -> Outcome:
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", DRIVER], text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "10000"},
             )  # fmt: skip
-            found += [Outcome(*json.loads(answer)) for answer in done.stdout.splitlines()]
-            if done.returncode:
-                found.append(Outcome(done.returncode, "", done.stderr, 0, 0))
-        return found
+        process = self.process
+        guard = threading.Timer(most_seconds, process.kill)
+        guard.start()
+        print(json.dumps([str(folder), words]), file=process.stdin, flush=True)
+        answer = process.stdout.readline()
+        guard.cancel()
+        if answer:
+            return Outcome(*json.loads(answer))
+        return Outcome(process.wait(), "", "", 0, 0)
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """The one process that all command lines of these tests go to."""
+    made = Driver()
+    yield made
+    if made.process is not None:
+        made.process.communicate()
+
+
+@pytest.fixture
+def commands(driver, tmp_path):
+    """Run command lines one after another, in the test's folder."""
+
+    def run(lines: list[tuple[object, ...]]) -> list[Outcome]:
+        return [driver.ask(tmp_path, [str(word) for word in line]) for line in lines]
 
     return run
 
