@@ -44,7 +44,7 @@ def show_error(error: DeqsciError) -> None:
 
 def note(text: str) -> None:
     """A sentence of narration."""
-    err.print(text, soft_wrap=True)
+    err.print(visible(text), soft_wrap=True)
 
 
 def json_line(record: Any) -> None:

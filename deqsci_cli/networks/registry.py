@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
 
 # No denoiser of this field comes near; beyond them is a slip, or a card out to fill the memory.
 _LARGEST_OPTION = 1024
-_MOST_PARAMETERS = 2**28
+_MOST_PARAMETERS = 2**29
 
 
 def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denoiser:
@@ -50,12 +50,13 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
         raise UsageError(f"there is no architecture '{architecture}'", hint=hint)
     given = dict(options or {})
     try:
-        if any(not abs(number) <= _LARGEST_OPTION for number in _numbers(list(given.values()))):
+        sizes = list(_numbers(list(given.values())))
+        if any(not abs(number) <= _LARGEST_OPTION for number in sizes):
             raise ValueError(f"an option lies beyond {_LARGEST_OPTION}")
-        with torch.device("meta"):  # which knows shapes, and takes no memory
-            count = parameter_count(ARCHITECTURES[architecture](**given))
-        if count > _MOST_PARAMETERS:
-            raise ValueError(f"{count:,} parameters are more than {_MOST_PARAMETERS:,}")
+        # Kernels of 3x3 from the widest layer to itself, as many as the other options say.
+        widest = max(sizes)
+        if 9 * widest**2 * (sum(sizes) - widest) > _MOST_PARAMETERS:
+            raise ValueError(f"its options make for more than {_MOST_PARAMETERS:,} parameters")
         network = ARCHITECTURES[architecture](**given)
     except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         raise ModelError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, read_entry
+from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import DTYPES, choose_device
 from deqsci_cli.engine.isolation import isolated, prepare
@@ -198,6 +198,12 @@ def plan(config: ReconstructConfig) -> Plan:
                 )
             )
     _check_twins(jobs)
+    if (config.out / FOLDER).is_symlink():
+        raise UsageError(
+            "the folder of this run's records is a link to another",
+            path=config.out / FOLDER,
+            hint="take the link away, or give another output folder",
+        )
     entries = [read_entry(job.output) for job in jobs] if config.resume else [None] * len(jobs)
     done = {
         job.output: entry.record
