@@ -31,6 +31,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: it is not there, over 1 MB, not UTF-8, or not TOML (with line and column).
     """
     try:
+        if path.is_fifo():
+            raise ValueError("it is a pipe, which may never end")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:

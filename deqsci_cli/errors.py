@@ -5,6 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def visible(text: str, keep: str = "") -> str:
+    """A text in which what would steer a terminal, or start a line of its own, is spelt out.
+
+    File names, keys and descriptions come from anywhere; `keep` is left as it is.
+    """
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class DeqsciError(Exception):
     """What went wrong, where, and what would mend it.
 
@@ -25,7 +35,7 @@ class DeqsciError(Exception):
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path is not None else ""
         mend = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.message}{mend}"
+        return visible(f"{where}{self.message}{mend}")
 
 
 class UsageError(DeqsciError):

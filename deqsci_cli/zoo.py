@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
+from deqsci_cli.config import MOST_BYTES
+from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, ModelError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.networks.denoiser import Denoiser
@@ -19,6 +23,9 @@ from deqsci_cli.networks.registry import build
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+
+_FLOATS = ("F16", "BF16", "F32", "F64")
+_ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were released"
 
 #: short names of the command line; the family's best model stands behind each
 ALIASES = {"pnp": "pnp-ffdnet"}
@@ -105,22 +112,28 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the card cannot be read: {error}", path=path) from error
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError("it is larger than 1 MB")
+        raw = json.loads(data.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"the card cannot be read: {error}", path=path, hint=_ANEW) from error
     if not isinstance(raw, dict):
-        raise ModelError("the card is not a JSON object", path=path)
+        raise ModelError("the card is not a JSON object", path=path, hint=_ANEW)
     known = {f.name for f in fields(Card)}
     if unknown := sorted(set(raw) - known):
-        raise ModelError(f"the card has unknown fields: {', '.join(unknown)}", path=path)
+        told = reprlib.repr(", ".join(unknown))[1:-1]
+        hint = f"it may have {', '.join(known)}"
+        raise ModelError(f"the card has unknown fields: {told}", path=path, hint=hint)
     for entry in fields(Card):
         kind, word = (str, "text") if entry.type == "str" else (dict, "an object")
         if not isinstance(raw.get(entry.name, kind()), kind):
-            raise ModelError(f"the card's {entry.name} is not {word}", path=path)
+            raise ModelError(f"the card's {entry.name} is not {word}", path=path, hint=_ANEW)
     try:
         return Card(**raw)
     except TypeError as error:
-        raise ModelError(f"the card is incomplete: {error}", path=path) from error
+        raise ModelError(f"the card is incomplete: {error}", path=path, hint=_ANEW) from error
 
 
 def load(name: str) -> Model:
@@ -137,22 +150,51 @@ def load(name: str) -> Model:
     path = folder / WEIGHTS
     try:
         network = build(card.architecture, card.options).eval()
+        EquilibriumSettings.from_card(card.equilibrium)
     except DeqsciError as error:
-        raise ModelError(error.message, path=folder / CARD, hint=error.hint) from error
+        raise ModelError(error.message, path=folder / CARD, hint=error.hint or _ANEW) from error
     if not network.state_dict():
         return Model(network, card, folder, None)
+    if not path.is_file():
+        raise ModelError("the model has a card but no weights", path=path, hint=_ANEW)
     try:
-        state = load_file(path)
-        network.load_state_dict(state, strict=True)
-    except FileNotFoundError as error:
-        raise ModelError("the model has a card but no weights", path=path) from error
+        network.load_state_dict(_read_weights(path, network), strict=True)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"the weights cannot be read: {error}", path=path) from error
-    except RuntimeError as error:
+        raise ModelError(f"the weights cannot be read: {error}", path=path, hint=_ANEW) from error
+    except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"the weights do not fit the card: {reason}", path=path) from error
+        hint = "card and weights are of different models; " + _ANEW
+        raise ModelError(
+            f"the weights do not fit the card: {reason}", path=path, hint=hint
+        ) from error
     network.requires_grad_(False)
     return Model(network, card, folder, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _read_weights(path: Path, network: Denoiser) -> dict[str, Tensor]:
+    """The tensors of a file, of which its header must say that they are the network's.
+
+    Raises:
+        ValueError: they are not, or a number among them is not finite.
+    """
+    expected = network.state_dict()
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        if missing := sorted(set(expected) - names):
+            raise ValueError(f"{missing[0]!r} is missing")
+        if foreign := sorted(names - set(expected)):
+            raise ValueError(f"{foreign[0]!r} is unknown")
+        for name, tensor in expected.items():
+            part = file.get_slice(name)
+            if tuple(part.get_shape()) != tensor.shape:
+                raise ValueError(f"{name!r} is {part.get_shape()}, not {list(tensor.shape)}")
+            if part.get_dtype() not in _FLOATS:
+                raise ValueError(f"{name!r} is of type {part.get_dtype()}")
+        state = {name: file.get_tensor(name) for name in expected}
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name!r} has values that are NaN or infinite")
+    return state
 
 
 def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) -> None:

@@ -18,24 +18,33 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from deqsci_cli.errors import DeqsciError
+from deqsci_cli.errors import DeqsciError, visible
 
 if TYPE_CHECKING:
     from deqsci_cli.report.report import Failure
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Literal(Console):
+    """A console to which no text is more than text: neither markup, nor what steers a terminal."""
+
+    def render_str(self, text: str, **_: Any) -> Text:
+        return Text(visible(text, keep="\n"))
+
+
+out = _Literal(highlight=False)
+err = _Literal(stderr=True, highlight=False)
 
 
 def show_error(error: DeqsciError) -> None:
     """One error, as what, where, and what would mend it."""
-    err.print(f"[bold red]error:[/] {_safe(str(error))}", soft_wrap=True)
+    _complain("error:", str(error))
 
 
 def note(text: str) -> None:
     """A sentence of narration."""
-    err.print(_safe(text), soft_wrap=True)
+    err.print(visible(text), soft_wrap=True)
 
 
 def json_line(record: Any) -> None:
@@ -81,8 +90,8 @@ def number(value: float | None, form: str = ".2f") -> str:
 def show_failures(failures: list[Failure]) -> None:
     """Inputs that came to nothing, and why."""
     for failure in failures:
-        err.print(f"[bold red]failed:[/] {_safe(failure.error)}", soft_wrap=True)
+        _complain("failed:", failure.error)
 
 
-def _safe(text: str) -> str:
-    return text.replace("[", r"\[")
+def _complain(word: str, text: str) -> None:
+    err.print(Text.assemble((word, "bold red"), " ", visible(text)), soft_wrap=True)

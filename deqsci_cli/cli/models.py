@@ -54,8 +54,8 @@ def show(
         return
     for key, value in facts.items():
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-        console.out.print(f"[bold]{key}[/]: ", end="")
-        console.out.print(text, markup=False, soft_wrap=True)
+        console.out.print(key, style="bold", end=": ")
+        console.out.print(text, soft_wrap=True)
 
 
 @models.command()

@@ -23,6 +23,6 @@ def view(
     from deqsci_cli.engine.pages import view as run
 
     page = run(file, out, overwrite=overwrite)
-    console.out.print(str(page), markup=False, soft_wrap=True)
+    console.out.print(str(page), soft_wrap=True)
     if open_it and not webbrowser.open(page.absolute().as_uri()):
         console.note("no browser could be opened here; open the page by hand")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deqsci_cli.config import build
 from deqsci_cli.equilibrium.maps import MAPS, GAPMap
 from deqsci_cli.equilibrium.solvers import (
     SOLVERS,
@@ -83,15 +84,7 @@ class EquilibriumSettings:
         Raises:
             UsageError: an unknown or impossible setting.
         """
-        merged = equilibrium | {k: v for k, v in changes.items() if v is not None}
-        if unknown := sorted(set(merged) - {f.name for f in fields(cls)}):
-            raise UsageError(f"unknown equilibrium settings: {', '.join(unknown)}")
-        try:
-            if "warmup" in merged:
-                merged["warmup"] = tuple((float(s), int(n)) for s, n in merged["warmup"])
-            return cls(**merged)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"an equilibrium setting makes no sense: {error}") from error
+        return build(cls, equilibrium | {k: v for k, v in changes.items() if v is not None})
 
 
 #: the cheap reconstruction that others may start from

@@ -63,7 +63,9 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
     for stack in stacks:
         if len(stack.shape) not in (2, 3):
             raise InputError(
-                f"{stack.what} has the shape {stack.shape}; 2 or 3 axes are needed", path=path
+                f"{stack.what} has the shape {stack.shape}; 2 or 3 axes are needed",
+                path=path,
+                hint="leave out axes of length 1, or colours, when exporting",
             )
     known = [_full(stack) for stack in stacks]
     choices = [(axes,) if axes else _LAYOUTS for axes in known]
@@ -77,7 +79,7 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
         raise InputError(
             f"the picture sizes do not agree: {shapes}",
             path=path,
-            hint="check that these belong together; --axes tells the order of the axes",
+            hint=_advice(stacks) or "check that these belong together, and that none is transposed",
         )
     open_ones = [i for i, axes in enumerate(known) if axes is None]
     # One layout for all the open stacks is likelier than a mixture.
@@ -93,9 +95,22 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
         raise InputError(
             f"the order of the axes is open: {shapes}",
             path=path,
-            hint="tell it with --axes THW or --axes HWT",
+            hint=_advice(stacks),
         )
     return list(fitting[0])
+
+
+def _advice(stacks: Sequence[Stack]) -> str | None:
+    """Which orders, given for all of them, would do; those with time as the shortest axis first."""
+    orders = [
+        order
+        for order in ("THW", "HWT", "HTW", "TWH", "WHT", "WTH")
+        if len({_picture(stack, order) for stack in stacks}) == 1
+    ]
+    deep = [stack.shape for stack in stacks if len(stack.shape) == 3]
+    short = [o for o in orders if all(_time_is_shortest(shape, o) for shape in deep)]
+    chosen = [f"--axes {order}" for order in (short or orders)[:3]]
+    return f"tell the order with {' or '.join(chosen)}" if chosen else None
 
 
 def _full(stack: Stack) -> str | None:

@@ -20,6 +20,9 @@ __all__ = ["Capture", "describe", "load_capture", "write_capture"]
 
 # How far interpolated truth may lie outside 0..1 before the scale must be wrong.
 _TOLERANCE = 0.01
+_CLOSED = "the mask is closed (zero) everywhere"
+_OTHER_MASK = "give the mask that belongs to this measurement"
+_OTHER_TRUTH = "name the truth that belongs to this measurement with --truth-key"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Capture:
                 hint="a mask lets through between none and all of the light; check its calibration",
             )
         if not self.mask.any():
-            raise InputError("the mask is closed (zero) everywhere", path=self.path)
+            raise InputError(_CLOSED, path=self.path, hint=_OTHER_MASK)
 
     @property
     def frames(self) -> int:
@@ -183,7 +186,7 @@ def _find_scale(
     if truth is not None:
         return scale_of_video(truth, path=source.path, what="the truth")
     if not (mask > 0).any():
-        raise InputError("the mask is closed (zero) everywhere", path=source.path)
+        raise InputError(_CLOSED, path=source.path, hint=_OTHER_MASK)
     return scale_of_measurement(measurement, mask)
 
 
@@ -211,12 +214,13 @@ def _check_shapes(capture: Capture) -> None:
         raise InputError(
             f"measurements {measurements.shape} and mask {mask.shape} must be (N, H, W), (T, H, W)",
             path=capture.path,
+            hint=_OTHER_MASK,
         )
     if measurements.shape[1:] != mask.shape[1:]:
         raise InputError(
             f"the measurements are {measurements.shape[1:]} pixels, the mask {mask.shape[1:]}",
             path=capture.path,
-            hint="give the mask that belongs to this measurement",
+            hint=_OTHER_MASK,
         )
     if truth is None:
         return
@@ -224,10 +228,12 @@ def _check_shapes(capture: Capture) -> None:
         raise InputError(
             f"the truth is {truth.shape}, the mask {mask.shape}: pictures of different size",
             path=capture.path,
+            hint=_OTHER_TRUTH,
         )
     if len(truth) > len(measurements) * len(mask):
         raise InputError(
             f"the truth has {len(truth)} frames, more than {len(measurements)} measurements "
             f"of {len(mask)} frames hold",
             path=capture.path,
+            hint=_OTHER_TRUTH,
         )

@@ -68,7 +68,11 @@ class Container:
                 hint="save it as a plain numeric array",
             )
         if 0 in entry.shape or not entry.shape:
-            raise InputError(f"{key!r} is empty or a scalar (shape {entry.shape})", path=self.path)
+            raise InputError(
+                f"{key!r} is empty or a scalar (shape {entry.shape})",
+                path=self.path,
+                hint="export the file again with its pictures",
+            )
         # Everything becomes float32 in the end, hence at least 4 bytes.
         itemsize = max(4, np.dtype(entry.dtype).itemsize)
         check_budget(entry.shape, itemsize, path=self.path, what=repr(key))
@@ -77,6 +81,7 @@ class Container:
             raise InputError(
                 f"{key!r} is not what its header says: shape {array.shape}, {array.dtype}",
                 path=self.path,
+                hint="the file is damaged; copy or export it again",
             )
         return array
 

@@ -65,7 +65,11 @@ def _walk(
     for key in group:
         count[0] += 1
         if count[0] > _MOST_OBJECTS or depth > _DEEPEST:
-            raise InputError("the file holds too many or too deeply nested objects", path=path)
+            raise InputError(
+                "the file holds too many or too deeply nested objects",
+                path=path,
+                hint="save the arrays alone, at the file's root",
+            )
         name = prefix + key
         link = group.get(key, getlink=True)
         if not isinstance(link, h5py.HardLink):

@@ -49,7 +49,11 @@ def check_budget(
     """
     limit = byte_budget() if budget is None else budget
     if any(length < 0 for length in shape):
-        raise InputError(f"{what} claims the impossible shape {tuple(shape)}", path=path)
+        raise InputError(
+            f"{what} claims the impossible shape {tuple(shape)}",
+            path=path,
+            hint="the file is damaged; copy or export it again",
+        )
     size = math.prod(int(length) for length in shape) * itemsize
     if size > limit:
         raise InputError(

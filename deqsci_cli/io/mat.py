@@ -46,6 +46,7 @@ _CLASSES = {
 _TEXT = _CLASSES[4]
 # A text longer than this is no provenance of ours.
 _LONGEST_TEXT = 16 * 1024**2
+_AGAIN = "copy or export the file again"
 
 
 def describe_mat(path: Path) -> Container:
@@ -90,14 +91,14 @@ def _scan(stream: BufferedReader, path: Path) -> Iterator[Entry]:
     while position < length:
         tag = stream.read(8)
         if len(tag) < 8:
-            raise InputError("the MATLAB 5.0 file is cut off", path=path)
+            raise InputError("the MATLAB 5.0 file is cut off", path=path, hint=_AGAIN)
         kind, size = struct.unpack(order + "II", tag)
         if size == 0 or position + 8 + size > length:
             raise InputError(
                 "the MATLAB 5.0 file is cut off or damaged: "
                 f"a variable claims {size} bytes at position {position} of {length}",
                 path=path,
-                hint="copy or export the file again",
+                hint=_AGAIN,
             )
         head = stream.read(min(size, _HEADER_BYTES))
         if kind == _COMPRESSED:
@@ -105,7 +106,9 @@ def _scan(stream: BufferedReader, path: Path) -> Iterator[Entry]:
         elif kind == _MATRIX:
             head = tag + head
         else:
-            raise InputError(f"an element of type {kind} is no MATLAB variable", path=path)
+            raise InputError(
+                f"an element of type {kind} is no MATLAB variable", path=path, hint=_AGAIN
+            )
         entry = _parse(head, order, path)
         # A variable without a name is MATLAB's own workspace of functions.
         if entry.name:
@@ -117,7 +120,7 @@ def _scan(stream: BufferedReader, path: Path) -> Iterator[Entry]:
 def _parse(head: bytes, order: str, path: Path) -> Entry:
     kind, _ = struct.unpack_from(order + "II", head, 0)
     if kind != _MATRIX:
-        raise InputError(f"an element of type {kind} is no MATLAB variable", path=path)
+        raise InputError(f"an element of type {kind} is no MATLAB variable", path=path, hint=_AGAIN)
     _, flags_data, position = _element(head, 8, order)
     (flags,) = struct.unpack_from(order + "I", flags_data)
     array_class = flags & 0xFF

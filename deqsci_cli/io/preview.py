@@ -58,6 +58,7 @@ def write_preview(
             shown,
             plugin="pillow",
             extension=".gif",
+            is_batch=True,  # or a width of 1 to 4 would pass for colours
             duration=1000 / fps,
             loop=0,
             comment=text.encode(),

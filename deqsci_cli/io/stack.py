@@ -48,7 +48,11 @@ def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) ->
     """
     _, name, frames = _read(path, "mask", key, axes)
     if frames.min() < 0 or not frames.any():
-        raise InputError(f"{name!r} is no mask: it has negative values, or none above 0", path=path)
+        raise InputError(
+            f"{name!r} is no mask: it has negative values, or none above 0",
+            path=path,
+            hint="give a file with the mask alone, named mask",
+        )
     return frames.astype(np.float32)
 
 

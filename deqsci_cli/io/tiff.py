@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +16,15 @@ from xml.sax.saxutils import unescape
 import numpy as np
 import tifffile
 
+from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.limits import check_budget
 
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
 LARGEST_IMAGEJ = 2**32 - 2**25
+_MOST_PAGES = 50_000
+_AGAIN = "the file is damaged; copy or export it again"
 # tifffile logs about odd files; without a handler Python would print that to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -40,8 +44,39 @@ class _Complaints(logging.Handler):
             self.texts.append(text)
 
 
+def _check_pages(path: Path) -> None:
+    """Walk the chain of pages, as tifffile does without an end.
+
+    Raises:
+        InputError: it is circular, or longer than any film.
+    """
+    with path.open("rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        big = head[2:4] in (b"+\0", b"\0+")
+        count, link, tag = ("Q", "Q", 20) if big else ("H", "I", 12)
+        place = 8 if big else 4
+        seen: set[int] = set()
+        while len(word := head[place:] if not seen else file.read(struct.calcsize(link))) >= (
+            struct.calcsize(link)
+        ):
+            (offset,) = struct.unpack_from(order + link, word)
+            if offset == 0:
+                return
+            if offset in seen or len(seen) >= _MOST_PAGES:
+                what = "is circular" if offset in seen else f"has more than {_MOST_PAGES:,}"
+                raise InputError(f"the chain of its pages {what}", path=path, hint=_AGAIN)
+            seen.add(offset)
+            file.seek(offset)
+            tags = file.read(struct.calcsize(count))
+            if len(tags) < struct.calcsize(count):
+                return  # cut off, which tifffile tells
+            file.seek(offset + len(tags) + tag * struct.unpack(order + count, tags)[0])
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[tifffile.TiffFile]:
+    _check_pages(path)
     complaints = _Complaints()
     logger = logging.getLogger("tifffile")
     logger.addHandler(complaints)

@@ -72,10 +72,14 @@ def list_videos(folder: str | Path) -> list[Path]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise InputError("there is no such folder", path=root)
+        raise InputError(
+            "there is no such folder", path=root, hint="check the spelling of the path"
+        )
     found = folder_images(root) + _clips(root, depth=0)
     if not found:
-        raise InputError("the folder holds no videos or pictures", path=root)
+        raise InputError(
+            "the folder holds no videos or pictures", path=root, hint="name a folder of clips"
+        )
     return sorted(found, key=lambda path: [natural(Path(part)) for part in path.parts])
 
 

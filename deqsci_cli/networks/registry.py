@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,11 @@ ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
 }
 
 
+# No denoiser of this field comes near; beyond them is a slip, or a card out to fill the memory.
+_LARGEST_OPTION = 1024
+_MOST_PARAMETERS = 2**29
+
+
 def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denoiser:
     """A network by its name.
 
@@ -43,15 +48,35 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
         near = difflib.get_close_matches(architecture, ARCHITECTURES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(ARCHITECTURES)}"
         raise UsageError(f"there is no architecture '{architecture}'", hint=hint)
+    given = dict(options or {})
     try:
-        network = ARCHITECTURES[architecture](**(options or {}))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"architecture {architecture}: {error}") from error
+        sizes = list(_numbers(list(given.values())))
+        if any(not abs(number) <= _LARGEST_OPTION for number in sizes):
+            raise ValueError(f"an option lies beyond {_LARGEST_OPTION}")
+        # Kernels of 3x3 from the widest layer to itself, as many as the other options say.
+        widest = max(sizes)
+        if 9 * widest**2 * (sum(sizes) - widest) > _MOST_PARAMETERS:
+            raise ValueError(f"its options make for more than {_MOST_PARAMETERS:,} parameters")
+        network = ARCHITECTURES[architecture](**given)
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
+        raise ModelError(
+            f"architecture {architecture}: {error}", hint="its options, in the card or config"
+        ) from error
     # Convolutions run channels-last wherever their kernels are (worth 1.2 to 2 times on a CPU).
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The numbers of an option; of a list its length as well."""
+    if isinstance(value, list | tuple):
+        yield len(value)
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -79,7 +79,7 @@ def test_what_would_fit_is_told(monkeypatch, free, side):
 STAGES = {
     "reading": ("io.capture", "to_thw"),
     "scaling": ("io.capture", "scale_of_measurement"),
-    "planning": ("engine.batch.plan", "mask_sha256"),
+    "planning": ("engine.reading", "mask_sha256"),
     "solving": ("engine.solving", "solve"),
     "writing": ("engine.batch.work", "write_film"),
     "encoding": ("io.tiff", "write_film_tiff"),

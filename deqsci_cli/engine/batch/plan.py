@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, read_entry
+from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import DTYPES, choose_device
+from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, UsageError
-from deqsci_cli.io import Capture, check_absent, identify
+from deqsci_cli.io import check_absent, identify
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.report.page import need_page
 from deqsci_cli.report.report import REPORT, Failure, Record
@@ -88,6 +88,11 @@ class ReconstructConfig:
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError("a batch holds at least 1 measurement")
 
+    @property
+    def several(self) -> bool:
+        """Whether there are other inputs that one at which a reader crashes would take along."""
+        return len(self.inputs) > 1
+
 
 @dataclass(frozen=True)
 class Job:
@@ -154,6 +159,8 @@ def plan(config: ReconstructConfig) -> Plan:
     choose_device(config.device)
     if config.page:
         need_page()
+    if config.several:
+        prepare()
     model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
     names = _names(config.inputs)
@@ -166,38 +173,43 @@ def plan(config: ReconstructConfig) -> Plan:
     sources: dict[Path, dict[str, Any]] = {}
     for path, name in zip(config.inputs, names, strict=True):
         try:
-            capture = config.reading.load(path)
-            chosen = choose(selection, capture.count)
-            sources |= {s: identify(s) for s in capture.sources if s not in sources}
+            look = config.reading.look
+            seen = isolated(look, path) if config.several else look(path)
+            chosen = choose(selection, seen.count)
+            sources |= {s: identify(s) for s in seen.sources if s not in sources}
         except DeqsciError as error:
             if config.fail_fast:
                 raise
             failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
             continue
-        scales[path] = capture.scale_rule
-        replaced[path] = capture.replaced
-        camera = mask_sha256(capture)
+        scales[path] = seen.scale_rule
+        replaced[path] = seen.replaced
         for index in chosen:
-            count = capture.count
-            stem = name if count == 1 else f"{name}_{index:0{len(str(count - 1))}d}"
-            base = config.out / stem
+            digits = len(str(seen.count - 1))
+            stem = name if seen.count == 1 else f"{name}_{index:0{digits}d}"
             jobs.append(
                 Job(
                     input=path,
                     index=index,
-                    output=Path(f"{base}.{config.format}"),
-                    previews=tuple(Path(f"{base}.{kind}") for kind in config.previews),
-                    camera=camera,
-                    shape=(capture.frames, *capture.shape),
+                    output=config.out / f"{stem}.{config.format}",
+                    previews=tuple(config.out / f"{stem}.{kind}" for kind in config.previews),
+                    camera=seen.camera,
+                    shape=seen.shape,
                     made_from={
-                        "input": sources[capture.path]["sha256"],
-                        "mask": camera,
+                        "input": sources[seen.path]["sha256"],
+                        "mask": seen.camera,
                         "measurement": index,
                         **common,
                     },
                 )
             )
     _check_twins(jobs)
+    if (config.out / FOLDER).is_symlink():
+        raise UsageError(
+            "the folder of this run's records is a link to another",
+            path=config.out / FOLDER,
+            hint="take the link away, or give another output folder",
+        )
     entries = [read_entry(job.output) for job in jobs] if config.resume else [None] * len(jobs)
     done = {
         job.output: entry.record
@@ -217,13 +229,6 @@ def plan(config: ReconstructConfig) -> Plan:
     return Plan(
         tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
     )
-
-
-def mask_sha256(capture: Capture) -> str:
-    """The hash of a capture's mask, its shape among it."""
-    digest = hashlib.sha256(repr(capture.mask.shape).encode())
-    digest.update(capture.mask.tobytes())
-    return digest.hexdigest()
 
 
 def _deciding(config: ReconstructConfig, settings: EquilibriumSettings) -> dict[str, Any]:

@@ -18,13 +18,15 @@ import torch
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, record_of, write_entry
-from deqsci_cli.engine.batch.plan import Job, ReconstructConfig, mask_sha256
+from deqsci_cli.engine.batch.plan import Job, ReconstructConfig
 from deqsci_cli.engine.device import (
     choose_device,
     keep_freed_memory,
     memory_errors,
     suitable_batch,
 )
+from deqsci_cli.engine.isolation import isolated
+from deqsci_cli.engine.reading import mask_sha256
 from deqsci_cli.engine.solving import Reconstruction, Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
@@ -117,7 +119,8 @@ def _read(task: Task) -> Iterator[Capture | DeqsciError]:
 
 def _load(task: Task, job: Job) -> Capture | DeqsciError:
     try:
-        capture = task.config.reading.load(job.input)
+        load = task.config.reading.load
+        capture = isolated(load, job.input) if task.config.several else load(job.input)
         same = identify(job.input)["sha256"] == job.made_from["input"]
         if same and mask_sha256(capture) == job.camera:
             return capture

@@ -17,6 +17,8 @@ from deqsci_cli.errors import UsageError
 
 STAGES = ("denoiser", "equilibrium")
 DTYPES = ("float32", "bfloat16")
+# Of a batch, over all devices; as numbers alone they are 64 GiB.
+_MOST_PIXELS = 2**34
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ class TrainConfig:
             raise UsageError("the seed must not be negative")
         if min(self.patch, self.validation_side) < 8:
             raise UsageError("patch and validation_side must be at least 8 pixels")
+        frames = max(self.captures.frames) if self.stage == "equilibrium" else 1
+        if self.batch * self.patch**2 * frames > _MOST_PIXELS:
+            raise UsageError(
+                f"a batch of {self.batch} times {frames} x {self.patch} x {self.patch} pixels "
+                "fits no memory",
+                hint="give a smaller batch or patch",
+            )
         if not (self.learning_rate > 0 and self.clip_gradient > 0):
             raise UsageError("learning_rate and clip_gradient must be above 0")
         if not 0 <= self.average < 1:
