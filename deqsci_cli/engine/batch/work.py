@@ -124,7 +124,11 @@ def _load(task: Task, job: Job) -> Capture | DeqsciError:
         same = identify(job.input)["sha256"] == job.made_from["input"]
         if same and mask_sha256(capture) == job.camera:
             return capture
-        return InputError("the file has changed since this run began", path=job.input)
+        return InputError(
+            "the file has changed since this run began, or reads differently each time",
+            path=job.input,
+            hint="start again when nothing writes to it, or copy it again",
+        )
     except (InputError, UsageError, DeviceError) as error:
         return error
 
