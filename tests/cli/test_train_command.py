@@ -181,6 +181,8 @@ def test_interrupted_and_resumed(run, clips, file, tmp_path, environment):
     with subprocess.Popen(
         [sys.executable, "-m", "deqsci_cli", *command, "--steps", "100000"],
         cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        # Of a job in the background it would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
