@@ -29,7 +29,7 @@ def only_run(folder: Path) -> Iterator[None]:
         UsageError: another run is at work there.
         StorageError: the folder cannot be written.
     """
-    path = folder / LOCK
+    path, made = folder / LOCK, not folder.exists()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -42,6 +42,8 @@ def only_run(folder: Path) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 path.unlink()
+                if made:  # a run that came to nothing leaves nothing
+                    folder.rmdir()
     finally:
         os.close(descriptor)
 
