@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import reprlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Card:
         training: data, recipe, steps, hardware, as the training wrote them.
         figures: what was measured, and on what.
         licence: of the weights and of the data they come from.
+        sha256: of the file of weights, which must have it; empty for none, and while weights that
+            replace others are being written.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,10 @@ def load(name: str) -> Model:
             f"the weights do not fit the card: {reason}", path=path, hint=hint
         ) from error
     network.requires_grad_(False)
-    return Model(network, card, folder, hashlib.sha256(path.read_bytes()).hexdigest())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if card.sha256 not in ("", digest):
+        raise ModelError("the weights are not those that the card is of", path=path, hint=_ANEW)
+    return Model(network, card, folder, digest)
 
 
 def _read_weights(path: Path, network: Denoiser) -> dict[str, Tensor]:
@@ -203,13 +209,18 @@ def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) 
     Args:
         folder: made if it is not there.
         network: its state is written in float32.
-        card: what is known of it.
+        card: what is known of it; the weights' hash is put in.
         overwrite: replace what lies there.
     """
     state = {k: v.detach().cpu().float().contiguous() for k, v in network.state_dict().items()}
+    data = save(state, metadata={"architecture": card.architecture})
+    if (folder / CARD).exists():
+        # Killed between the two files, the card that was there would refuse the new weights.
+        write_card(folder, replace(card, sha256=""), overwrite=overwrite)
     with atomic_write(folder / WEIGHTS, overwrite=overwrite) as temporary:
-        temporary.write_bytes(save(state, metadata={"architecture": card.architecture}))
-    write_card(folder, card, overwrite=overwrite)
+        temporary.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    write_card(folder, replace(card, sha256=digest), overwrite=overwrite)
 
 
 def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:

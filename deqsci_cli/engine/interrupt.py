@@ -13,7 +13,7 @@ from typing import Any
 # Ctrl-C; and what `scancel`, `docker stop`, `systemctl stop` and `kill` send.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How long an interrupt that cannot be answered waits before it comes again.
-_AGAIN_SECONDS = 0.05
+_AGAIN_SECONDS = 0.01
 _CAN_WAIT = hasattr(signal, "setitimer")  # Windows cannot
 
 

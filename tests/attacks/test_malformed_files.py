@@ -282,7 +282,7 @@ CARD = {"name": "small", "summary": "", "architecture": "cnn", "options": OPTION
 # Cards that are wrong: what is put into a sound one (None: left out), and words of the message.
 CARDS: dict[str, tuple[dict[str, object] | bytes, str]] = {
     "unknown field": ({"colour": "red"}, "colour"),
-    "a hash": ({"sha256": "0" * 64}, "sha256"),
+    "a hash of others": ({"sha256": "0" * 64}, "not those that the card is of"),
     "a path": ({"weights": "../../theirs/model.safetensors"}, "weights"),
     "no name": ({"name": None}, "name"),
     "no architecture": ({"architecture": None}, "architecture"),
@@ -315,7 +315,7 @@ CARDS: dict[str, tuple[dict[str, object] | bytes, str]] = {
 
 
 def test_models(commands, tmp_path):
-    """Weights and cards; a flip of a weight may pass if the file soundly says that number."""
+    """Weights and cards; a flip may pass in words of the card, in weights none does."""
     capture = write(tmp_path / "a.mat", "mat", sound())
     sound_model = model_folder(tmp_path / "sound")
     cases: dict[str, tuple[str, bytes, str | None]] = {}
@@ -345,11 +345,9 @@ def test_models(commands, tmp_path):
     for number, (name, (file, _, words)) in enumerate(cases.items()):
         folder = tmp_path / f"m{number}"
         for result in results[2 * number : 2 * number + 2]:
-            if words is None and " cut " not in name and result.code in (0, 1):
-                # What was accepted is a model whose numbers any reader finds in the file.
+            flipped = file == zoo.CARD and words is None and " cut " not in name
+            if flipped and result.code in (0, 1):
                 zoo.read_card(folder)
-                state = safetensors.numpy.load_file(folder / zoo.WEIGHTS)
-                faults += [] if np.isfinite(state[KERNEL]).all() else [(name, "not finite")]
                 faults += [] if result.code == 0 or "diverged" in result.out else [(name, "why 1?")]
             else:
                 faults += refusal(result, file, name, 3, words)

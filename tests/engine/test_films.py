@@ -94,10 +94,10 @@ def test_the_validation_looks_at_fixed_levels(films):
 @each
 def test_the_network_learns(films, tmp_path, architecture, options):
     run = config(films, tmp_path / "m", architecture=architecture, options=options, batch=4)
-    run = replace(run, steps=60, validate_every=1, learning_rate=1e-2)
+    run = replace(run, steps=150, validate_every=1, learning_rate=1e-2)
     first = train(replace(run, steps=1, out=tmp_path / "first")).figures
-    best = train(replace(run, validate_every=60)).figures
-    assert best["psnr"] > first["psnr"] + 0.5
+    best = train(replace(run, validate_every=150)).figures
+    assert best["psnr"] > first["psnr"] + 1
     card = zoo.read_card(run.out)
     assert card.architecture == architecture and card.training["stage"] == "denoiser"
     assert card.equilibrium["map"] == "gap"

@@ -116,6 +116,12 @@ def test_while_it_starts(place, environment, number):
     """In the midst of the long imports, where an exception would do harm: it waits for them."""
     with begin(FILMS, place, environment) as process:
         assert stopped(process, number, 0.3)
+    # What a quick machine has made by then is whole, told, and not all.
+    films = {path.name for path in place.glob("o/*.tif")}
+    assert len(films) < 6
+    if films:
+        records = json.loads((place / "o" / "report.json").read_text())["measurements"]
+        assert {Path(r["output"]).name for r in records} == films
 
 
 def test_twice_does_not_wait(place, environment):

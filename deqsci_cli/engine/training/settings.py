@@ -105,7 +105,7 @@ class TrainConfig:
             raise UsageError("the seed must not be negative")
         if min(self.patch, self.validation_side) < 8:
             raise UsageError("patch and validation_side must be at least 8 pixels")
-        frames = max(self.captures.frames) if self.stage == "equilibrium" else 1
+        frames = max(self.captures.frames)
         if self.batch * self.patch**2 * frames > _MOST_PIXELS:
             raise UsageError(
                 f"a batch of {self.batch} times {frames} x {self.patch} x {self.patch} pixels "
