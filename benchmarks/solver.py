@@ -20,7 +20,7 @@ from torch import Tensor
 from deqsci_cli import zoo
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.engine.training.clips import load_clips
-from deqsci_cli.engine.training.equilibrium import EquilibriumValidation
+from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.physics.sensing import SensingOperator

@@ -93,18 +93,18 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none (with the nearest name).
     """
-    if ("/" in name or Path(name).is_dir()) and name not in ALIASES:
-        folder = Path(name)
-        if not (folder / CARD).is_file():
-            raise ModelError("no model lies here", path=folder, hint=f"it would hold a {CARD}")
-        return folder
-    folder = models_folder() / ALIASES.get(name, name)
-    if not (folder / CARD).is_file():
-        known = [*ALIASES, *released()]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a folder"
-        raise ModelError(f"there is no model '{name}'", hint=hint)
-    return folder
+    local, stored = Path(name), models_folder() / ALIASES.get(name, name)
+    if "/" not in name and (stored / CARD).is_file():
+        # A results folder called like its model is none; a model trained into one is meant.
+        return local if name not in ALIASES and (local / CARD).is_file() else stored
+    if "/" in name or local.is_dir():
+        if not (local / CARD).is_file():
+            raise ModelError("no model lies here", path=local, hint=f"it would hold a {CARD}")
+        return local
+    known = [*ALIASES, *released()]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a folder"
+    raise ModelError(f"there is no model '{name}'", hint=hint)
 
 
 def read_card(folder: Path) -> Card:

@@ -166,7 +166,22 @@ def test_an_unknown_model_is_told_with_the_nearest(released):
         zoo.find("qqqqqq")
 
 
-def test_a_folder_without_a_model(tmp_path):
+def test_a_results_folder_called_like_a_released_model_is_not_it(released, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    for name in ("small", "pnp"):
+        (here / name).mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert zoo.find("small") == released / "small"
+    zoo.write_card(here / "small", zoo.Card("mine", "", "ffdnet"), overwrite=False)
+    assert zoo.find("small") == Path("small")
+    assert zoo.find("pnp") == released / "pnp-ffdnet"
+
+
+def test_a_folder_without_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    with pytest.raises(ModelError, match="no model lies here"):
+        zoo.find("results")
     with pytest.raises(ModelError, match="no model lies here") as caught:
         zoo.find(f"{tmp_path}/nothing")
     assert caught.value.path == tmp_path / "nothing"

@@ -22,7 +22,7 @@ from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import check_absent, collect, only_run, remove_leftovers
+from deqsci_cli.io import collect, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
 from deqsci_cli.report.report import REPORT, Failure, Record, Report
 
@@ -59,7 +59,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
     planned = plan(config)
     run = _Run(config, planned, began, on_event)
     with only_run(config.out):
-        check_absent(planned.fresh, overwrite=config.overwrite)  # another run may have ended here
+        planned.check_fresh(config)  # another run may have ended here
         for name in (REPORT, PAGE):
             remove_leftovers(config.out / name)
         run.tell()
@@ -72,8 +72,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             raise
         finally:
             with deferred_interrupt():
-                run.write_report()
-        report = run.report()
+                report = run.write_report()
         if config.page:
             write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
         return report
@@ -196,9 +195,9 @@ class _Run:
             if record := record_of(job.output, self.name):
                 self.done[job.output] = record
 
-    def report(self) -> Report:
-        """What is done so far."""
-        return Report(
+    def write_report(self) -> Report:
+        """What is done so far, written into the output folder."""
+        report = Report(
             self.facts,
             self.provenance,
             [self.done[job.output] for job in self.plan.jobs if job.output in self.done],
@@ -206,8 +205,6 @@ class _Run:
             skipped=len(self.plan.done),
             seconds=time.perf_counter() - self.began,
         )
-
-    def write_report(self) -> None:
-        """Put it into the output folder."""
-        self.report().write(self.config.out / REPORT)
+        report.write(self.config.out / REPORT)
         self.report_due = time.perf_counter() + _REPORT_SECONDS
+        return report

@@ -21,7 +21,7 @@ from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserStage, DenoiserValidation
-from deqsci_cli.engine.training.equilibrium import EquilibriumStage, EquilibriumValidation
+from deqsci_cli.engine.training.equilibrium import EquilibriumStage
 from deqsci_cli.engine.training.films import FilmDenoiserStage, FilmDenoiserValidation
 from deqsci_cli.engine.training.log import LOG, TrainingLog
 from deqsci_cli.engine.training.parallel import Workers, join
@@ -31,6 +31,7 @@ from deqsci_cli.engine.training.settings import (
     learning_rate,
     recipe,
 )
+from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import check_absent, only_run, remove_leftovers

@@ -25,13 +25,14 @@ from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import load_clips
 from deqsci_cli.engine.training.equilibrium import (
     EquilibriumStage,
-    EquilibriumValidation,
     GradientSettings,
     StabilitySettings,
 )
 from deqsci_cli.engine.training.log import LOG
 from deqsci_cli.engine.training.settings import TrainConfig
+from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler, CaptureSettings
+from deqsci_cli.equilibrium.gradients import Linearised
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 
@@ -291,6 +292,17 @@ def test_evaluations_rise_over_the_first_half(films, tmp_path):
     assert found[0] == 2 and all(found[6:] == 7)
 
 
+def test_the_slow_mode_is_found_in_what_still_moves(films, denoiser):
+    # 4000 modes up to 0.9 and one of 0.99, which is what is left over after 200 evaluations.
+    modes = torch.cat((torch.linspace(0, 0.9, 4000), torch.tensor([0.99])))[None]
+    at = Linearised(lambda x: modes * x, modes**200)
+    growth: dict[str, dict[str, float]] = {"residual": {}, "random": {}}
+    for mode, facts in growth.items():
+        stage(films, denoiser, expansion=1.0, mode=mode)._penalty(at, 0, facts)
+    assert growth["residual"]["growth"] == pytest.approx(0.99, abs=1e-3)
+    assert growth["random"]["growth"] < 0.95
+
+
 @pytest.mark.parametrize("penalty", ["jacobian", "expansion"])
 def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_log, penalty):
     radii = []
@@ -472,6 +484,7 @@ def test_an_unknown_gradient(wrong):
                        "elsewhere")),
         *((StabilitySettings, {name: 0}) for name in ("max_iter", "visits", "skip_above")),
         (StabilitySettings, {"elsewhere": 1.5}),
+        (StabilitySettings, {"mode": "slowest"}),
     ],
 )  # fmt: skip
 def test_impossible_settings(settings, wrong):

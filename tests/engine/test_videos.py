@@ -206,6 +206,24 @@ def test_half_of_the_crops_at_half_resolution():
     assert not bool((small(0).video == 0.5).any())  # 15 rows are not twice 8
 
 
+@pytest.mark.parametrize("patch", [16, 17])
+def test_crops_at_twice_the_resolution(patch):
+    # A cubic spline gives a slope back exactly, but near the edges, behind which it is mirrored.
+    slope = np.broadcast_to(4 * np.arange(40), (3, 40, 40)).astype(np.uint8)
+
+    def steps(share):
+        sample = sampler([slope], patch=patch, batch=50, **NOTHING | {"double": share})
+        inner = 255 * sample(0).video[:, 0, 5:-5, 5:-5]
+        down, across = (inner.diff(dim=d).abs() for d in (1, 2))
+        flat = torch.minimum(down.amax((1, 2)), across.amax((1, 2)))
+        assert torch.allclose(flat, torch.zeros(50), atol=1e-3)
+        return torch.maximum(down.mean((1, 2)), across.mean((1, 2)))
+
+    assert torch.allclose(steps(0.0), torch.full((50,), 4.0), atol=1e-3)
+    assert torch.allclose(steps(1.0), torch.full((50,), 2.0), atol=0.05)
+    assert 15 < int((steps(0.5) < 3).sum()) < 35
+
+
 def test_half_of_the_captures_are_of_one_frame():
     steps = np.broadcast_to(np.arange(0, 250, 50)[:, None, None], (5, 20, 20)).astype(np.uint8)
     sample = sampler([steps], batch=20, patch=8, **NOTHING | {"still": 0.5})
@@ -303,6 +321,7 @@ def test_clips_too_short_or_too_small_are_left_out():
     "wrong",
     [{"frames": ()}, {"masks": ()}, {"speeds": ()}, {"frames": (8, 0)}, {"speeds": (0,)},
      {"masks": ("binary", "gray")}, {"half": -0.1}, {"half": 1.1},
+     {"double": -0.1}, {"half": 0.6, "double": 0.5},
      {"still": -0.1}, {"still": 1.1}, {"pan": -1.0}, {"brightness": (0.0, 1.0)},
      {"brightness": (1.2, 0.7)}, {"noise": -0.01}],
     ids=str,

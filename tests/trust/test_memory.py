@@ -127,7 +127,7 @@ main()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets RLIMIT_AS")
 @pytest.mark.parametrize(
-    "room", [pytest.param(200, id="enough for some"), pytest.param(40, id="for none")]
+    "room", [pytest.param(140, id="enough for some"), pytest.param(40, id="for none")]
 )
 def test_by_a_limit_of_the_system(deqsci, save, tmp_path, environment, room):
     """Six measurements of 33 MB each, by a process that may have so many MB more than it has."""

@@ -16,7 +16,7 @@ from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, UsageError
+from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
 from deqsci_cli.io import check_absent, identify
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.report.page import need_page
@@ -147,6 +147,21 @@ class Plan:
     sources: dict[Path, dict[str, Any]]
     fresh: tuple[Path, ...]
 
+    def check_fresh(self, config: ReconstructConfig) -> None:
+        """Refuse to replace what the user has not said may be replaced.
+
+        Raises:
+            OutputExistsError: for the first of `fresh` that exists.
+        """
+        try:
+            check_absent(self.fresh, overwrite=config.overwrite)
+        except OutputExistsError as error:
+            if not config.resume:
+                error.hint = (
+                    "give --resume to do what is not done yet, --overwrite, or another folder"
+                )
+            raise
+
 
 def plan(config: ReconstructConfig) -> Plan:
     """Load the model, look into every input, name every output; nothing is computed.
@@ -225,10 +240,11 @@ def plan(config: ReconstructConfig) -> Plan:
     own = (REPORT, *((PAGE,) if config.page else ()))
     report = [] if config.resume else [config.out / name for name in own]
     fresh = (*foreign, *report)
-    check_absent(fresh, overwrite=config.overwrite)
-    return Plan(
+    planned = Plan(
         tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
     )
+    planned.check_fresh(config)
+    return planned
 
 
 def _deciding(config: ReconstructConfig, settings: EquilibriumSettings) -> dict[str, Any]:

@@ -154,8 +154,7 @@ def _solve(
     run = _reconstructor(config.model, task.settings, config.device, config.dtype)
     try:
         torch.manual_seed(config.seed)
-        with memory_errors(run.device, mask.shape):
-            return run(np.stack(measurements), mask, on_iteration, truths=truths)
+        return run(np.stack(measurements), mask, on_iteration, truths=truths)
     except DeviceError:
         if len(measurements) == 1:
             raise

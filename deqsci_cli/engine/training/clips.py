@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import zoom
 from torch import Tensor
 
 from deqsci_cli.errors import InputError
@@ -86,23 +87,32 @@ class ClipSampler:
         return self.clips[rng.choice(len(self.clips), p=self._weights)]
 
     @staticmethod
-    def crop(clip: np.ndarray, side: int, half: float, rng: np.random.Generator) -> np.ndarray:
+    def crop(
+        clip: np.ndarray, side: int, rng: np.random.Generator, *, half: float, double: float = 0.0
+    ) -> np.ndarray:
         """A square of a clip, float32; less if the clip is smaller.
 
         Args:
             clip: `(F, H, W)`.
             side: pixels.
+            rng: draws the place and the resolution.
             half: how likely it is taken at half resolution, where the clip is large enough: that
                 makes detail finer and lessens what a video codec has left of its own.
-            rng: draws the place.
+            double: how likely it is taken at twice the resolution, by cubic splines: that makes
+                detail coarser, and movements larger.
         """
-        halved = rng.random() < half and min(clip.shape[1:]) >= 2 * side
-        height, width = (min(2 * side if halved else side, n) for n in clip.shape[1:])
+        chance = rng.random()
+        halved = chance < half and min(clip.shape[1:]) >= 2 * side
+        doubled = chance >= 1 - double
+        taken = 2 * side if halved else (side + 1) // 2 if doubled else side
+        height, width = (min(taken, n) for n in clip.shape[1:])
         y = rng.integers(clip.shape[1] - height + 1)
         x = rng.integers(clip.shape[2] - width + 1)
         piece = clip[:, y : y + height, x : x + width].astype(np.float32)
         if halved:
             piece = piece.reshape(len(clip), side, 2, side, 2).mean((2, 4))
+        if doubled:
+            piece = zoom(piece, (1, 2, 2), mode="reflect", grid_mode=True)[:, :side, :side]
         return piece
 
     @staticmethod
@@ -123,4 +133,4 @@ class PatchSampler(ClipSampler):
     def _patch(self, rng: np.random.Generator) -> np.ndarray:
         clip = self.clip(rng)
         frame = clip[[rng.integers(len(clip))]]
-        return self.turn(self.crop(frame, self.patch, 0.5, rng) / 255, rng)
+        return self.turn(self.crop(frame, self.patch, rng, half=0.5) / 255, rng)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deqsci_cli.engine.training.videos import CaptureSampler, moving_camera
+from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.gradients import (
     GradientForm,
     Linearised,
@@ -22,12 +21,9 @@ from deqsci_cli.equilibrium.gradients import (
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.solvers import Map, Solution, norms
-from deqsci_cli.equilibrium.spectrum import spectrum
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.physics.sensing import SensingOperator
-from deqsci_cli.report.metrics import psnr, ssim
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,9 @@ class StabilitySettings:
         expansion: weight of the penalty on the dominant mode of J, where it grows by more than
             `contraction` an evaluation; 0 for none.
         contraction: see `expansion`.
+        mode: where that mode is sought from: `residual`, the way the last evaluation went, in
+            which the slow modes are left over, or `random`, from where six products with J find
+            far less of them.
         correction: iterates on the way to the fixed point that bear a loss of their own; their
             weights rise towards it by a factor of 1 / 0.8.
         skip_above: a step whose mean forward residual exceeds this is not taken.
@@ -81,6 +80,7 @@ class StabilitySettings:
     jacobian: float = 0.0
     expansion: float = 1.0
     contraction: float = 0.95
+    mode: str = "residual"
     correction: int = 0
     skip_above: float = 0.1
     elsewhere: float = 0.0
@@ -91,6 +91,8 @@ class StabilitySettings:
         for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative")
+        if self.mode not in ("residual", "random"):
+            raise UsageError("mode must be residual or random")
         if not self.skip_above > 0:
             raise UsageError("skip_above must be above 0")
         if not 0 <= self.elsewhere <= 1:
@@ -244,7 +246,8 @@ class EquilibriumStage(CaptureStage):
             total = total + stability.jacobian * size
             facts["jacobian"] = float(size.detach())
         if stability.expansion:
-            growth = dominant_growth(at, probe)
+            moved = (at.value - at.point).detach()
+            growth = dominant_growth(at, moved if stability.mode == "residual" else probe)
             total = total + stability.expansion * (growth - stability.contraction).relu().mean()
             facts["growth"] = float(growth.detach().mean())
         return total
@@ -269,78 +272,3 @@ class EquilibriumStage(CaptureStage):
 def badness(video: Tensor, truth: Tensor) -> Tensor:
     """The mean over the batch of log10 of the mean square error."""
     return (video - truth).square().flatten(1).mean(1).clamp(min=1e-10).log10().mean()
-
-
-class EquilibriumValidation:
-    """Quality and convergence on fixed captures of held-out clips.
-
-    Args:
-        clips: arrays `(F, H, W)`, uint8. The centre of each is filmed twice, without noise: the
-            clip from its first frame on, and that frame by a moving camera.
-        frames: T.
-        side: of the crops, pixels.
-        solve: as the model will be run.
-        mask: a camera's own `(T, H, W)`, at least as large as the crops; None for random binary
-            ones of `frames`.
-    """
-
-    def __init__(
-        self,
-        clips: Sequence[np.ndarray],
-        *,
-        frames: int,
-        side: int,
-        solve: EquilibriumSettings,
-        mask: np.ndarray | None = None,
-    ):
-        self.solve = solve
-        frames = frames if mask is None else len(mask)
-        self.captures = []
-        for clip in (c for c in clips if len(c) >= frames):
-            _, h, w = clip.shape
-            y, x = max(0, h - side) // 2, max(0, w - side) // 2
-            piece = clip[:frames, y : y + side, x : x + side].astype(np.float32) / 255
-            rng = np.random.default_rng(0)
-            filmed = moving_camera(piece[0], frames, min(piece.shape[1:]), 1.0, rng).clip(0, 1)
-            for video in (piece, filmed):
-                _, h, w = video.shape
-                code = make_mask("binary", video.shape, rng) if mask is None else mask[:, :h, :w]
-                self.captures.append((video, torch.from_numpy(code)))
-        if not self.captures:
-            raise InputError(f"no held-out clip has {frames} frames")
-
-    def maps(self, network: Denoiser) -> Iterator[tuple[GAPMap, Tensor]]:
-        """The network's map of each capture, and the true video `(1, T, H, W)`."""
-        device = next(network.parameters()).device
-        for piece, mask in self.captures:
-            operator = SensingOperator(mask.to(device))
-            video = torch.from_numpy(piece)[None].to(device)
-            yield make_map(network, operator, operator.A(video), self.solve), video
-
-    def __call__(self, network: Denoiser) -> dict[str, float]:
-        """Means over the captures, and the largest contraction estimate.
-
-        `psnr` (dB), `ssim`, `evaluations`, `residual`, `converged` (share), `contraction`.
-        """
-        network.eval()
-        rows: list[dict[str, Any]] = []
-        for f, truth in self.maps(network):
-            with torch.no_grad():
-                found = iterate(f, start_state(f, self.solve), self.solve)
-            piece = truth[0].cpu().numpy()
-            video = f.video(found.x)[0].cpu().numpy().clip(0, 1)
-            likeness = ssim(video, piece)
-            rows.append(
-                {
-                    "psnr": np.mean(psnr(video, piece)),
-                    "ssim": np.nan if likeness is None else np.mean(likeness),
-                    "evaluations": found.evaluations[0],
-                    "residual": found.residual[0],
-                    "converged": found.status[0] == "converged",
-                    "contraction": spectrum(f, found.x, steps=16)[0].radius,
-                }
-            )
-        network.train()
-        figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        figures["contraction"] = max(float(row["contraction"]) for row in rows)
-        return figures

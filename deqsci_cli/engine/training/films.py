@@ -7,7 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deqsci_cli.engine.training.denoiser import LEVELS, DenoiserSettings
-from deqsci_cli.engine.training.equilibrium import CaptureStage, EquilibriumValidation, badness
+from deqsci_cli.engine.training.equilibrium import CaptureStage, badness
+from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings

@@ -36,6 +36,8 @@ class CaptureSettings:
             the picture, in a random outline.
         half: share of the crops taken at half resolution, where the clip is large enough; they
             have finer detail, and less of what a video codec has left of its own.
+        double: share of the crops taken at twice the resolution; they have coarser detail and move
+            further, as films of larger sensors do.
         brightness: least and greatest factor; what exceeds white is clipped.
         noise: greatest standard deviation of the measurement's noise, in units of one frame's
             white; every capture draws its own, from 0 on.
@@ -49,6 +51,7 @@ class CaptureSettings:
     pan: float = 1.5
     objects: float = 0.0
     half: float = 0.5
+    double: float = 0.0
     brightness: tuple[float, float] = (0.7, 1.2)
     noise: float = 0.005
 
@@ -60,8 +63,9 @@ class CaptureSettings:
             raise UsageError("frames and speeds must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
-        if not all(0 <= share <= 1 for share in (self.half, self.still, self.objects)):
-            raise UsageError("half, still and objects are shares between 0 and 1")
+        sizes = self.half + self.double
+        if not all(0 <= s <= 1 for s in (self.half, self.double, sizes, self.still, self.objects)):
+            raise UsageError("half + double, still and objects are shares between 0 and 1")
         if self.pan < 0:
             raise UsageError("pan must not be negative")
         if not 0 < self.brightness[0] <= self.brightness[1]:
@@ -160,14 +164,17 @@ class CaptureSampler(ClipSampler):
             times = first + speed * np.arange(frames)
             if rng.random() < 0.5:
                 times = times[::-1]
-            piece = self.crop(clip[times], self.patch, settings.half, rng)
+            piece = self._crop(clip[times], self.patch, rng)
         piece = self.turn(piece, rng)
         return np.clip(piece * np.float32(rng.uniform(*settings.brightness) / 255), 0, 1)
 
     def _picture(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A piece of one frame, wide enough to move a camera over."""
         frame = clip[[rng.integers(len(clip))]]
-        return self.crop(frame, 2 * self.patch, self.settings.half, rng)[0]
+        return self._crop(frame, 2 * self.patch, rng)[0]
+
+    def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+        return self.crop(clip, side, rng, half=self.settings.half, double=self.settings.double)
 
 
 def own_mask(path: Path, side: int, option: str) -> np.ndarray:
