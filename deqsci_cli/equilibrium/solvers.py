@@ -6,6 +6,9 @@ samples leave the batch and cost nothing more.
 
 Sums are taken in an order that depends on a sample's size alone, so that on a CPU an answer has the
 same bytes whatever else is in the batch, and however many threads compute it.
+
+What is decided is decided on the host: a GPU is waited for twice an evaluation, for the lengths of
+its samples and for their products with the history.
 """
 
 from __future__ import annotations
@@ -76,21 +79,20 @@ class _Run:
         self.f = f
         self.tol = tol
         self.on_iteration = on_iteration
-        self.active = torch.arange(x0.shape[0], device=x0.device)
+        self.active = torch.arange(x0.shape[0])
         self.best = x0.clone()
-        self.scale = norms(x0)
+        self.scale = norms(x0).cpu()
         self.best_residual = torch.full_like(self.scale, torch.inf)
         self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) of the active samples, and which of them (booleans) go on."""
+        """f(x) of the active samples, and which of them (booleans, on the host) go on."""
         fx = self.f(x)
         self.count += 1
-        size = norms(fx)
-        residual = norms(fx - x) / size.clamp(min=1e-30)
-        residual = torch.where(norms(fx - x) == 0, 0.0, residual)
+        moved, size = torch.stack((norms(fx - x), norms(fx))).cpu()
+        residual = moved / size.clamp(min=1e-30)
         if self.count == 1:
             self.scale = torch.maximum(self.scale, size)
         limit = _GROWTH * self.scale[self.active]
@@ -210,7 +212,7 @@ def anderson(
     # The ring buffer: iterates and residuals, and the residuals' Gram matrix.
     history = x0.new_zeros(b, memory, n)
     residuals = x0.new_zeros(b, memory, n)
-    gram = torch.zeros(b, memory, memory, dtype=torch.float64, device=x0.device)
+    gram = torch.zeros(b, memory, memory, dtype=torch.float64)
     x = x0
     while run.active.numel() and run.count < max_iter:
         slot, held = run.count % memory, min(run.count + 1, memory)
@@ -223,11 +225,11 @@ def anderson(
         if not run.active.numel():
             break
         newest = residuals[:, slot]
-        row = torch.stack([_sums(newest * residuals[:, i]) for i in range(held)], 1).double()
+        row = torch.stack([_sums(newest * residuals[:, i]) for i in range(held)], 1).double().cpu()
         gram[:, slot, :held] = row
         gram[:, :held, slot] = row
         weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
-        weights = weights.to(x0.dtype).unsqueeze(2)
+        weights = weights.to(x0).unsqueeze(2)
         mixed = weights[:, 0] * (history[:, 0] + damping * residuals[:, 0])
         for i in range(1, held):
             mixed += weights[:, i] * (history[:, i] + damping * residuals[:, i])
