@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.device import choose_device, memory_errors, prepare
+from deqsci_cli.engine.device import (
+    choose_device,
+    convolutions_in,
+    memory_errors,
+    prepare,
+)
 from deqsci_cli.engine.events import Note, OnEvent, ignore
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
@@ -97,7 +102,7 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
             on_event(Note(f"{path.name}: {sentence}"))
         mask = centre(torch.as_tensor(capture.mask), config.side).to(device)
         y = centre(torch.as_tensor(capture.measurements[:1]), config.side).to(device)
-        with memory_errors(device):
+        with memory_errors(device), convolutions_in("float32"):
             operator = SensingOperator(mask)
             with torch.no_grad():
                 f = make_map(network, operator, y, settings)

@@ -30,7 +30,7 @@ CPU_BYTES_PER_PIXEL = 4 * 32
 _OUT_OF_MEMORY = ("can't allocate memory", "could not create a memory", "bad_alloc")
 
 #: what `--dtype` may say
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "tf32", "float64", "bfloat16")
 
 
 def choose_device(name: str) -> torch.device:
@@ -201,6 +201,22 @@ class Bfloat16(Denoiser):
     def forward(self, video: Tensor, *seen: Tensor | float) -> Tensor:
         with torch.autocast(video.device.type, torch.bfloat16):
             return self.network(video, *seen).to(video.dtype)
+
+
+@contextmanager
+def convolutions_in(dtype: str) -> Iterator[None]:
+    """Have a GPU convolve in float32 where float32 is asked for, and in TF32 for `tf32`.
+
+    By itself PyTorch convolves in TF32, whose ten bits do not let a residual fall below some 4e-4
+    (benchmarks/README.md). It is a setting of the whole process, put back at the end.
+    """
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolution.fp32_precision
+    convolution.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision = before
 
 
 def prepare(network: Denoiser, device: torch.device, dtype: str) -> tuple[Denoiser, torch.dtype]:

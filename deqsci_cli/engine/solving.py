@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.device import choose_device, memory_errors, prepare
+from deqsci_cli.engine.device import (
+    choose_device,
+    convolutions_in,
+    memory_errors,
+    prepare,
+)
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution
 from deqsci_cli.physics.sensing import SensingOperator
@@ -48,7 +53,7 @@ class Reconstructor:
         model: from `zoo.load`.
         settings: None for those of the model's card.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Reconstructor:
     ):
         self.device = choose_device(device)
         self.settings = settings or EquilibriumSettings.from_card(model.card.equilibrium)
+        self.dtype = dtype
         self.network, self.precision = prepare(model.network, self.device, dtype)
         self._last: tuple[np.ndarray, SensingOperator] | None = None
 
@@ -87,7 +93,7 @@ class Reconstructor:
         Raises:
             DeviceError: the memory is too small.
         """
-        with memory_errors(self.device, mask.shape):
+        with memory_errors(self.device, mask.shape), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
             y = torch.as_tensor(measurements).to(self.device, self.precision)
             known = {i: torch.as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
@@ -137,7 +143,7 @@ def reconstruct_array(
         model: from `zoo.load`.
         settings: None for those of the model's card.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
         on_iteration: told the number of evaluations, the best residuals and the answer by now.
 
     Returns:

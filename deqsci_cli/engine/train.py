@@ -15,7 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
-from deqsci_cli.engine.device import Bfloat16, choose_device, describe_device, memory_errors
+from deqsci_cli.engine.device import (
+    Bfloat16,
+    choose_device,
+    convolutions_in,
+    describe_device,
+    memory_errors,
+)
 from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
@@ -69,7 +75,11 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
     """
     if not (config.resume or config.overwrite):  # a model may lie there without its run
         check_absent([config.out / name for name in _FILES], overwrite=False)
-    with join(choose_device(config.device)) as workers, memory_errors(workers.device):
+    with (
+        join(choose_device(config.device)) as workers,
+        memory_errors(workers.device),
+        convolutions_in(config.dtype),
+    ):
         if config.batch % workers.count:
             raise UsageError(f"a batch of {config.batch} cannot be shared by {workers.count}")
         if workers.rank:

@@ -38,7 +38,8 @@ class ReconstructConfig:
         measurements: which of each file, as `selection.parse_selection` reads it.
         equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `float64`, or `bfloat16` (the network alone runs in it).
+        dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), `float64`, or `bfloat16` (the
+            network alone runs in it; residuals stay above some 1e-3).
         seed: of PyTorch's generator, for models that draw numbers.
         format: of the films: `tif`, `mat` or `h5`.
         previews: any of `gif`, `png`, `mp4`.

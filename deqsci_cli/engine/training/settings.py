@@ -16,7 +16,7 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 
 STAGES = ("denoiser", "equilibrium")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "tf32", "bfloat16")
 # Of a batch, over all devices; as numbers alone they are 64 GiB.
 _MOST_PIXELS = 2**34
 
@@ -51,7 +51,8 @@ class TrainConfig:
         validation_side: of the crops looked at, pixels.
         seed: of weights, data and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, or `bfloat16` for the network's own computing.
+        dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), or `bfloat16` for the network's
+            own computing, too coarse for a training at equilibrium (benchmarks/README.md).
         tensorboard: write a log for TensorBoard.
         denoiser: of the stage of this name.
         captures: of the stage `equilibrium`, and of networks that see films: what is filmed,
