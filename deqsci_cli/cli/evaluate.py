@@ -51,6 +51,7 @@ def evaluate(
         int | None, typer.Option(help="With --benchmark: most evaluations after the warm-up.")
     ] = None,
     device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     mask: options.Mask = None,
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
@@ -102,6 +103,7 @@ def evaluate(
         sweep=_sweep(sweep),
         equilibrium={"tol": tol, "max_iter": max_iter},
         device=device,
+        dtype=dtype,
         page=report and out is not None,
     )
     if out is not None:

@@ -27,6 +27,10 @@ Nan = Annotated[
     typer.Option(help="Values that are NaN or infinite: refuse, zero, or median of those around."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0 …")]
+Dtype = Annotated[
+    str,
+    typer.Option(help="float32, tf32 (NVIDIA), float64 or bfloat16; coarse ones do not settle."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]

@@ -38,7 +38,7 @@ def reconstruct(
     ] = None,
     solver: Annotated[str | None, typer.Option(help="anderson or picard.")] = None,
     device: options.Device = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, tf32, float64 or bfloat16.")] = "float32",
+    dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
     film_format: Annotated[
         str, typer.Option("--format", help="Of the films: tif, mat or h5.")

@@ -14,7 +14,12 @@ from scipy.ndimage import shift
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.device import choose_device, describe_device, peak_memory
+from deqsci_cli.engine.device import (
+    check_dtype,
+    choose_device,
+    describe_device,
+    peak_memory,
+)
 from deqsci_cli.engine.events import Note, OnEvent, ignore
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
@@ -71,6 +76,7 @@ class BenchmarkConfig:
         sweep: what is changed, if anything.
         equilibrium: fields of `EquilibriumSettings` to have other than the models' cards say.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: one of `DTYPES`.
         seed: of added noise.
         page: keep the films that a page shows.
     """
@@ -82,8 +88,12 @@ class BenchmarkConfig:
     sweep: Sweep | None = None
     equilibrium: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"
+    dtype: str = "float32"
     seed: int = 0
     page: bool = False
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
 
 
 @dataclass
@@ -171,7 +181,7 @@ def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Recons
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
 
     def ready(used: EquilibriumSettings) -> Reconstructor:
-        return Reconstructor(model, used, device=config.device)
+        return Reconstructor(model, used, device=config.device, dtype=config.dtype)
 
     if sweep is None:
         return [(None, ready(settings))]

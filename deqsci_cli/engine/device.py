@@ -59,6 +59,16 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def check_dtype(dtype: str) -> None:
+    """Refuse what `--dtype` may not say.
+
+    Raises:
+        UsageError: it is none of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"there is no dtype '{dtype}'", hint=f"one of {', '.join(DTYPES)}")
+
+
 def describe_device(device: torch.device) -> str:
     """The device's name for reports and cards."""
     if device.type == "cuda":

@@ -35,6 +35,20 @@ def test_the_table_has_the_figures_of_reconstruct(run, capture, tmp_path):
         run("evaluate", "--benchmark", capture, "--models", "gap-tv", "-o", out)
 
 
+def test_what_another_precision_costs(run, capture, tmp_path):
+    quality = {}
+    for dtype in ("float32", "bfloat16"):
+        out, alike = tmp_path / dtype, ("--max-iter", "4", "--dtype", dtype)
+        run("reconstruct", capture, "--model", "pnp-cnn", "-o", out, "--preview", "none", *alike)
+        shown = run("evaluate", "--benchmark", capture, "--models", "pnp-cnn", "--json", *alike)
+        quality[dtype] = json.loads(shown.stdout)["psnr"]
+        (record,) = json.loads((out / "report.json").read_text())["measurements"][:1]
+        assert quality[dtype] == record["psnr"]
+    assert 0 < abs(quality["float32"] - quality["bfloat16"]) < 0.5
+    with pytest.raises(UsageError):
+        run("evaluate", "--benchmark", capture, "--models", "gap-tv", "--dtype", "float16")
+
+
 @pytest.mark.parametrize("sweep", ["noise=0,0.1,0.3", "shift=0,0.5,1"])
 def test_what_disturbs_more_costs_more(run, capture, tmp_path, sweep):
     pytest.importorskip("matplotlib")

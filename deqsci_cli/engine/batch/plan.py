@@ -11,7 +11,7 @@ from typing import Any
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.device import DTYPES, choose_device
+from deqsci_cli.engine.device import check_dtype, choose_device
 from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
@@ -80,10 +80,7 @@ class ReconstructConfig:
             raise UsageError(
                 f"there is no preview '{unknown[0]}'", hint=f"one of {', '.join(PREVIEWS)}, none"
             )
-        if self.dtype not in DTYPES:
-            raise UsageError(
-                f"there is no dtype '{self.dtype}'", hint=f"one of {', '.join(DTYPES)}"
-            )
+        check_dtype(self.dtype)
         if self.resume and self.overwrite:
             raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
         if self.batch_size is not None and self.batch_size < 1:
