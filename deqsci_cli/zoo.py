@@ -28,7 +28,7 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 _ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were released"
 
 #: short names of the command line; the family's best model stands behind each
-ALIASES = {"pnp": "pnp-ffdnet"}
+ALIASES = {"pnp": "pnp-video"}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from deqsci_cli.errors import ModelError, OutputExistsError
 from deqsci_cli.networks.registry import build
 
 OPTIONS = {"channels": 4, "depth": 3}
+WIDTHS = {"widths": [4, 8]}
 CARD = zoo.Card(
     name="small",
     summary="für Tests, 5 µm",
@@ -37,10 +38,10 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def released(folder, monkeypatch) -> Path:
-    """A models folder that holds `small` and `pnp-ffdnet`."""
+    """A models folder that holds `small` and `pnp-video`."""
     torch.manual_seed(1)
-    card = replace(CARD, name="pnp-ffdnet", architecture="ffdnet")
-    zoo.save_model(folder.parent / "pnp-ffdnet", build("ffdnet", OPTIONS), card, overwrite=False)
+    card = replace(CARD, name="pnp-video", architecture="video", options=WIDTHS)
+    zoo.save_model(folder.parent / "pnp-video", build("video", WIDTHS), card, overwrite=False)
     monkeypatch.setattr(zoo, "models_folder", lambda: folder.parent)
     return folder.parent
 
@@ -153,15 +154,15 @@ def test_cards_that_are_no_json_object(folder, text):
 
 
 def test_released_models_and_aliases(released):
-    assert zoo.released() == ["pnp-ffdnet", "small"]
-    assert zoo.find("pnp") == zoo.find("pnp-ffdnet") == released / "pnp-ffdnet"
-    assert [card.name for card in zoo.cards()] == ["pnp-ffdnet", "small"]
-    assert zoo.load("pnp").card.architecture == "ffdnet"
+    assert zoo.released() == ["pnp-video", "small"]
+    assert zoo.find("pnp") == zoo.find("pnp-video") == released / "pnp-video"
+    assert [card.name for card in zoo.cards()] == ["pnp-video", "small"]
+    assert zoo.load("pnp").card.architecture == "video"
 
 
 def test_an_unknown_model_is_told_with_the_nearest(released):
-    with pytest.raises(ModelError, match="did you mean pnp-ffdnet"):
-        zoo.find("pnp-fdnet")
+    with pytest.raises(ModelError, match="did you mean pnp-video"):
+        zoo.find("pnp-vidoe")
     with pytest.raises(ModelError, match=r"one of .*small"):
         zoo.find("qqqqqq")
 
@@ -174,7 +175,7 @@ def test_a_results_folder_called_like_a_released_model_is_not_it(released, tmp_p
     assert zoo.find("small") == released / "small"
     zoo.write_card(here / "small", zoo.Card("mine", "", "ffdnet"), overwrite=False)
     assert zoo.find("small") == Path("small")
-    assert zoo.find("pnp") == released / "pnp-ffdnet"
+    assert zoo.find("pnp") == released / "pnp-video"
 
 
 def test_a_folder_without_a_model(tmp_path, monkeypatch):

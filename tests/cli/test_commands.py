@@ -145,7 +145,7 @@ def test_inspect_of_a_file_that_is_no_capture(run, tmp_path):
 def test_models_lists_and_shows(run):
     assert "gap-tv" in run("models").stdout
     card = json.loads(run("models", "show", "pnp", "--json").stdout)
-    assert card["name"] == "pnp-ffdnet" and card["parameters"] > 400_000
+    assert card["name"] == "pnp-video" and card["parameters"] > 800_000
     assert len(card["sha256"]) == 64
 
 
