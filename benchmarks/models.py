@@ -4,7 +4,7 @@
 
 PSNR, SSIM, evaluations and seconds are means over the measurements, memory is the most that one
 held beyond the start. The operations are those of the networks alone; the ceiling is what the
-machine makes of a product of two large matrices.
+machine makes of a large convolution or matrix product.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The floor runs the bare convolutions channels-last, in the pieces that the netwo
 memory that stays with the process; nothing else of the network is in it. The naive form is what
 a plain `nn.Sequential` on all frames at once costs under the C library's own allocator. Both forms
 and the floor take turns, so that a machine that drifts drifts for all of them. The ceiling is what
-the machine makes of a product of two large matrices.
+the machine makes of a large convolution or matrix product.
 """
 
 from __future__ import annotations
