@@ -61,5 +61,5 @@ def test_an_installed_wheel_reconstructs(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "report.json").read_text())["measurements"][0]
-    assert record["model"] == "pnp-ffdnet" and record["psnr"] > 20
+    assert record["model"] == "pnp-video" and record["psnr"] > 20
     assert "<script>" in (tmp_path / "out" / "report.html").read_text()
