@@ -90,9 +90,9 @@ def plot_sweep(scores: Sequence[Score], swept: str) -> str:
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, curves("value"), AXES[swept], "PSNR (dB), mean")
         _draw(right, curves("seconds"), "seconds a measurement, mean", "")
-        right.set(xscale="log")
+        _logarithmic(right)
         if swept == "tol":
-            left.set(xscale="log")
+            _logarithmic(left)
             left.invert_xaxis()
         return _svg(figure)
 
@@ -113,6 +113,16 @@ def _draw(axes: Axes, curves: Curves, xlabel: str, ylabel: str) -> None:
         legend = axes.legend(lines, [str(number) for number in range(len(lines))])
         for text, name in zip(legend.get_texts(), curves, strict=True):
             text.set(parse_math=False, text=name)  # as it is: "$x$" would mean something
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis with so few numbers that they do not run into each other."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set(xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _svg(figure: Any) -> str:

@@ -62,6 +62,18 @@ def test_what_disturbs_more_costs_more(run, capture, tmp_path, sweep):
     assert (tmp_path / "b" / "benchmark.svg").read_text().count("<svg") == 1
 
 
+def test_a_sweep_of_the_tolerance(run, capture, tmp_path):
+    pytest.importorskip("matplotlib")
+    command = ("evaluate", "--benchmark", capture, "--models", "gap-tv", "-o", tmp_path / "b")
+    run(*command, "--sweep", "tol=1e-2,3e-3,3e-4")
+    scores = json.loads((tmp_path / "b" / "benchmark.json").read_text())["scores"]
+    assert all(score["residual"] <= score["value"] for score in scores)
+    assert sorted({score["evaluations"] for score in scores}) == [s["evaluations"] for s in scores]
+    drawn = (tmp_path / "b" / "benchmark.svg").read_text()
+    assert ">0.001</text>" in drawn and ">0.005</text>" in drawn  # numbers, and not too many
+    assert ">0.004</text>" not in drawn
+
+
 def test_a_shifted_mask():
     mask = np.zeros((1, 5, 5), np.float32)
     mask[0, 2, 2] = 1
