@@ -42,8 +42,8 @@ def test_what_another_precision_costs(run, capture, tmp_path):
         run("reconstruct", capture, "--model", "pnp-cnn", "-o", out, "--preview", "none", *alike)
         shown = run("evaluate", "--benchmark", capture, "--models", "pnp-cnn", "--json", *alike)
         quality[dtype] = json.loads(shown.stdout)["psnr"]
-        (record,) = json.loads((out / "report.json").read_text())["measurements"][:1]
-        assert quality[dtype] == record["psnr"]
+        report = json.loads((out / "report.json").read_text())
+        assert quality[dtype] == report["measurements"][0]["psnr"]
     assert 0 < abs(quality["float32"] - quality["bfloat16"]) < 0.5
     with pytest.raises(UsageError):
         run("evaluate", "--benchmark", capture, "--models", "gap-tv", "--dtype", "float16")

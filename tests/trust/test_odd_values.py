@@ -15,7 +15,7 @@ from deqsci_cli.io import load_capture, read_mask
 from deqsci_cli.zoo import load
 
 FAST = ("--model", "gap-tv", "--preview", "none", "--scale", "255")
-MODELS = ("gap-tv", "pnp", "rnn")
+MODELS = ("gap-tv", "pnp", "pnp-ffdnet", "rnn")
 
 
 def spoilt(array, place, value):

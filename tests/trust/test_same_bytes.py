@@ -80,7 +80,7 @@ def test_another_seed_gives_others(twice):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("model", ["gap-tv", "pnp", "rnn"])
+@pytest.mark.parametrize("model", ["gap-tv", "pnp", "pnp-ffdnet", "rnn"])
 def test_a_gpu_comes_near(deqsci, coded, save, tmp_path, model):
     capture = save("c.mat", meas=coded.meas, mask=coded.mask)
     films = {}

@@ -240,14 +240,17 @@ class EquilibriumStage(CaptureStage):
         stability, total = self.stability, at.value.new_zeros(())
         if not (stability.jacobian or stability.expansion):
             return total
-        probe = self.sample.probe(step, at.value.shape).to(at.value)
+
+        def probe() -> Tensor:
+            return self.sample.probe(step, at.value.shape).to(at.value)
+
         if stability.jacobian:
-            size = jacobian_penalty(at, probe).mean()
+            size = jacobian_penalty(at, probe()).mean()
             total = total + stability.jacobian * size
             facts["jacobian"] = float(size.detach())
         if stability.expansion:
-            moved = (at.value - at.point).detach()
-            growth = dominant_growth(at, moved if stability.mode == "residual" else probe)
+            moving = stability.mode == "residual"
+            growth = dominant_growth(at, (at.value - at.point).detach() if moving else probe())
             total = total + stability.expansion * (growth - stability.contraction).relu().mean()
             facts["growth"] = float(growth.detach().mean())
         return total
