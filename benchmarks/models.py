@@ -21,20 +21,24 @@ from deqsci_cli import zoo
 from deqsci_cli.cli.options import expand
 from deqsci_cli.engine.benchmark import BenchmarkConfig, benchmark
 from deqsci_cli.engine.device import keep_freed_memory
+from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map
 from deqsci_cli.io import load_capture
+from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.scores import mean_scores
 
 
 @torch.no_grad()
 def work(name: str, captures: tuple[Path, ...]) -> float:
     """GFLOP of one evaluation, the mean over the captures."""
-    network, sizes = zoo.load(name).network, [load_capture(path).mask.shape for path in captures]
-    total = 0.0
-    for size in sizes:
-        video = torch.rand(1, *size)
-        seen = (video, video) if network.sees_measurement else ()
-        total += gflop(lambda video=video, seen=seen: network(video, 0.05, *seen))
-    return total / len(sizes)
+    model, total = zoo.load(name), 0.0
+    settings = EquilibriumSettings.from_card(model.card.equilibrium)
+    for path in captures:
+        video = torch.rand(1, *(mask := load_capture(path).mask).shape)
+        operator = SensingOperator(torch.as_tensor(mask))
+        f = make_map(model.network, operator, operator.A(video), settings)
+        state = f.start(video)
+        total += gflop(lambda f=f, state=state: f(state))
+    return total / len(captures)
 
 
 def main() -> None:

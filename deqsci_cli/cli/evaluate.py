@@ -50,6 +50,7 @@ def evaluate(
     max_iter: Annotated[
         int | None, typer.Option(help="With --benchmark: most evaluations after the warm-up.")
     ] = None,
+    symmetries: options.Symmetries = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     mask: options.Mask = None,
@@ -101,7 +102,7 @@ def evaluate(
         reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan),
         measurements=measurements,
         sweep=_sweep(sweep),
-        equilibrium={"tol": tol, "max_iter": max_iter},
+        equilibrium={"tol": tol, "max_iter": max_iter, "symmetries": symmetries},
         device=device,
         dtype=dtype,
         page=report and out is not None,

@@ -22,6 +22,10 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Stored value of white; found by rule and printed if not given."),
 ]
+Symmetries = Annotated[
+    int | None,
+    typer.Option(help="Mean over 1, 2, 4 or 8 turned and mirrored films: better, slower."),
+]
 Nan = Annotated[
     str,
     typer.Option(help="Values that are NaN or infinite: refuse, zero, or median of those around."),

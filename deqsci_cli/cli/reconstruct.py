@@ -36,6 +36,7 @@ def reconstruct(
     max_iter: Annotated[
         int | None, typer.Option(help="Most evaluations after the warm-up.")
     ] = None,
+    symmetries: options.Symmetries = None,
     solver: Annotated[str | None, typer.Option(help="anderson or picard.")] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -92,7 +93,12 @@ def reconstruct(
         model=model,
         reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
         measurements=measurements,
-        equilibrium={"tol": tol, "max_iter": max_iter, "solver": solver},
+        equilibrium={
+            "tol": tol,
+            "max_iter": max_iter,
+            "symmetries": symmetries,
+            "solver": solver,
+        },
         device=device,
         dtype=dtype,
         seed=seed,

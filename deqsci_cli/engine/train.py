@@ -260,7 +260,7 @@ def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
                 hint="leave the architecture out: the model to start from brings its own",
             )
         try:
-            taken.load_state_dict(given.network.state_dict())
+            taken.begin_as(given.network)
         except RuntimeError as error:
             raise UsageError(
                 f"the weights of {given.card.name} do not fit these options"

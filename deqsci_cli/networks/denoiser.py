@@ -49,6 +49,14 @@ class Denoiser(nn.Module):
 
     sees_measurement = False
 
+    def begin_as(self, other: Denoiser) -> None:
+        """Take over the weights of another one of its kind, to be trained from there.
+
+        Raises:
+            RuntimeError: they do not fit.
+        """
+        self.load_state_dict(other.state_dict())
+
 
 def frames_at_once(frames: Tensor) -> int:
     """How many of the frames `(N, C, H, W)` a network had best be run on at once."""

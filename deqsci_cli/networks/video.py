@@ -67,12 +67,20 @@ class VideoUNet(Denoiser):
     Args:
         widths: channels at each scale, each half of the one before.
         blocks: at each scale, on the way down and again on the way up.
+        measurement: also sees the normalised measurement, and what it leaves for a frame when the
+            other frames are taken out.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), blocks: int = 1):
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (32, 64, 128),
+        blocks: int = 1,
+        measurement: bool = False,
+    ):
         super().__init__()
         self.scale = 2 ** len(widths)
-        self.enter = convolution(5, widths[0])
+        self.sees_measurement = measurement
+        self.enter = convolution(13 if measurement else 5, widths[0])
         scales = list(pairwise(widths))
         self.down = nn.ModuleList(convolution(wide, deep, 2, stride=2) for wide, deep in scales)
         self.up = nn.ModuleList(convolution(deep, 4 * wide, 1) for wide, deep in scales)
@@ -80,12 +88,26 @@ class VideoUNet(Denoiser):
         self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
         self.leave = convolution(widths[0], 4, gain=0.1)
 
-    def forward(self, video: Tensor, sigma: Tensor | float) -> Tensor:
+    def begin_as(self, other: Denoiser) -> None:
+        """Do what another does, which may have fewer blocks and not see the measurement."""
+        learned = other.state_dict()
+        grown = dict(learned)
+        for name, own in self.state_dict().items():
+            if name not in learned:  # a further block, which adds nothing as yet
+                grown[name] = torch.zeros_like(own) if ".outer." in name else own
+            elif name == "enter.weight" and self.sees_measurement and not other.sees_measurement:
+                grown[name] = torch.zeros_like(own)
+                grown[name][:, : learned[name].shape[1]] = learned[name]
+        self.load_state_dict(grown)
+
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         t, h, w = video.shape[1:]
         levels = frame_levels(sigma, video)
-        padded = F.pad(video, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
-        small = F.pixel_unshuffle(padded.flatten(0, 1).unsqueeze(1), 2)
-        small = torch.cat((small, levels.expand(-1, -1, *small.shape[-2:])), dim=1)
+        seen = torch.stack((video, *(m - video for m in measured)), dim=2).flatten(0, 1)
+        padded = F.pad(seen, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
+        small = F.pixel_unshuffle(padded, 2)
+        noise_map = levels.expand(-1, -1, *small.shape[-2:])
+        small = torch.cat((small[:, :4], noise_map, small[:, 4:]), dim=1)
         small = small.contiguous(memory_format=torch.channels_last)
         features, kept = self.enter(small).relu_(), []
         for depth, falling in enumerate(self.falling):

@@ -45,6 +45,7 @@ def test_1_diverged(deqsci, capture, exploding_model):
     [
         ("--no-such-option",),
         ("--solver", "newton"),
+        ("--symmetries", "3"),
         ("--tol", "0"),
         ("--tol", "nan"),
         ("--device", "tpu"),

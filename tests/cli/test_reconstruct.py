@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import scipy.io
 import tifffile
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from deqsci_cli import zoo
 from deqsci_cli.errors import OutputExistsError, UsageError
+from deqsci_cli.networks.registry import build
 
 PROMISED = (
     "input",
@@ -56,6 +59,31 @@ def test_report_and_film_agree_with_other_libraries(run, capture, tmp_path):
     assert first["residual"] == min(first["residuals"]) <= 3e-4
     assert len(first["residuals"]) == first["evaluations"]
     assert report["provenance"]["inputs"][0]["sha256"]
+
+
+def test_with_symmetries_a_turned_capture_gives_the_turned_film(run, capture, tmp_path):
+    # D(x) is half of x and a quarter of its left neighbour: it leans to the right.
+    network = build("cnn", {"channels": 2, "depth": 2})
+    state = {k: torch.zeros_like(v) for k, v in network.state_dict().items()}
+    state["layers.0.weight"][:, 0, 1, 1] = torch.tensor([1.0, -1.0])
+    state["layers.1.weight"][0, :, 1, 1] = torch.tensor([0.5, -0.5])
+    state["layers.1.weight"][0, :, 1, 0] = torch.tensor([-0.25, 0.25])
+    network.load_state_dict(state)
+    card = zoo.Card("leaning", "", "cnn", {"channels": 2, "depth": 2}, {})
+    zoo.save_model(tmp_path / "leaning", network, card, overwrite=False)
+    parts = {name: scipy.io.loadmat(capture)[name] for name in ("meas", "mask")}
+    turned = tmp_path / "turned.mat"
+    scipy.io.savemat(turned, {name: np.rot90(part, 2) for name, part in parts.items()})
+    distance = {}
+    for count in (1, 4):
+        out, films = tmp_path / str(count), []
+        alike = ("--model", tmp_path / "leaning", "--symmetries", count, "--tol", "1e-6")
+        run("reconstruct", capture, turned, *alike, "--measurements", "0", "-o", out)
+        for record in report_of(out)["measurements"]:
+            assert record["status"] == "converged"
+            films.append(tifffile.imread(record["output"]) / record["scale"])
+        distance[count] = np.abs(np.rot90(films[1], 2, (1, 2)) - films[0]).max()
+    assert distance[4] < 1e-4 < 0.005 < distance[1]
 
 
 def test_film_formats_hold_the_same_frames(run, capture, tmp_path):

@@ -27,6 +27,8 @@ from deqsci_cli.engine.training.equilibrium import (
     EquilibriumStage,
     GradientSettings,
     StabilitySettings,
+    badness,
+    mean_psnr,
 )
 from deqsci_cli.engine.training.log import LOG
 from deqsci_cli.engine.training.settings import TrainConfig
@@ -73,6 +75,18 @@ class Steps(list):
 
 def validation(films, settings: EquilibriumSettings) -> EquilibriumValidation:
     return EquilibriumValidation(load_clips([films[1]]), frames=3, side=16, solve=settings)
+
+
+def test_what_is_nearly_perfect_does_not_drown_the_rest():
+    torch.manual_seed(0)
+    truth = torch.rand(2, 4, 16, 16)
+    wrong = torch.randn(truth.shape) * torch.tensor([10**-1.5, 1e-3]).view(-1, 1, 1, 1)
+    video = (truth + wrong).requires_grad_()
+    badness(video, truth).backward()
+    rough, fine = video.grad.flatten(1).norm(dim=1).tolist()
+    # By the logarithm alone the capture at 60 dB would pull 31 times as strongly as that at 30.
+    assert 0.7 < fine / rough < 1.5
+    assert mean_psnr(video.detach(), truth) == pytest.approx(45, abs=0.5)  # four standard errors
 
 
 def test_the_loss_falls_and_the_equilibrium_gets_better(films, denoiser, tmp_path):

@@ -73,6 +73,16 @@ def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
     assert bool((rest.mean(1).abs() < 5 * levels / 48).all())
 
 
+def test_hot_pixels_stand_out_in_as_many_captures_as_asked():
+    sample = sampler(batch=20, patch=32, noise=0.0, hot=0.3)
+    rest = torch.cat([missed(sample(step)) for step in range(10)]).flatten(1)
+    hot = rest.abs() > 1e-5
+    assert set(hot.sum(1).tolist()) == {0, 1, 2, 3}
+    assert 36 <= int(hot.any(1).sum()) <= 84  # of 200, 0.3 of them: four standard errors
+    assert float(rest[hot].min()) >= 1 and 4 < float(rest[hot].max()) <= 5
+    assert torch.equal(sample(2).video, sampler(batch=20, patch=32, noise=0.0)(2).video)
+
+
 def test_a_capture_depends_on_seed_step_and_place_alone():
     sample = sampler(batch=6)
     first = sample(3)

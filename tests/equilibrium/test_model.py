@@ -56,6 +56,7 @@ def camera() -> tuple[SensingOperator, Tensor, Tensor]:
         {"map": "gapp"}, {"solver": "newton"}, {"start": "zero"},
         {"tol": 0.0}, {"tol": -1.0}, {"tol": math.nan}, {"tol": math.inf},
         {"max_iter": -1}, {"damping": 0.0}, {"damping": 1.5}, {"damping": math.nan},
+        {"symmetries": 0}, {"symmetries": 3}, {"symmetries": 16},
         {"memory": 0}, {"sigma": -0.1}, {"sigma": math.nan}, {"sigma": math.inf},
     ],
     ids=str,
@@ -193,3 +194,24 @@ def test_the_cheap_start_is_the_nearest_to_the_truth(camera):
         return float((found.x - truth).square().mean())
 
     assert error("gap-tv") < 0.5 * error("average") < 0.5 * error("adjoint")
+
+
+class Leaning(FrameDenoiser):
+    """Blurs, and to the right alone: no mirrored film gets the mirrored answer."""
+
+    def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
+        return 0.5 * frames + 0.25 * frames.roll(1, -1) + 0.1
+
+
+@pytest.mark.parametrize("name", ["gap", "accelerated-gap"])
+def test_with_symmetries_a_turned_capture_has_the_turned_film(camera, name):
+    operator, y, _ = camera
+    turned = SensingOperator(operator.mask.rot90(2, (2, 3)))
+    distances = {}
+    for count in (1, 4):
+        settings = EquilibriumSettings(map=name, symmetries=count, tol=1e-6, max_iter=200)
+        found = solve(Leaning(), operator, y, settings)
+        other = solve(Leaning(), turned, y.rot90(2, (1, 2)), settings)
+        assert found.status == other.status == ["converged"]
+        distances[count] = float((other.x.rot90(2, (2, 3)) - found.x).abs().max())
+    assert distances[4] < 1e-4 < 0.02 < distances[1]

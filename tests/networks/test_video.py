@@ -59,3 +59,26 @@ def test_it_starts_near_the_identity_and_heeds_the_level(network):
     assert torch.equal(network(video, 0.0), video)
     small, large = (network(video, sigma) - video for sigma in (0.1, 0.3))
     assert not torch.allclose(3 * small, large, atol=1e-3)  # more than the factor in front
+
+
+@torch.no_grad()
+def test_one_that_sees_the_measurement_and_has_more_blocks_begins_as_the_smaller_one(network):
+    larger = build("video", {"widths": [16, 24], "blocks": 3, "measurement": True}).eval()
+    assert larger.sees_measurement and not network.sees_measurement
+    video, average, rest = torch.rand(3, 2, 5, 16, 16)
+    assert (larger(video, 0.1, average, rest) - network(video, 0.1)).abs().max() > 1e-3
+    larger.begin_as(network)
+    torch.testing.assert_close(larger(video, 0.1, average, rest), network(video, 0.1))
+    # What it has besides learns: a zero stands behind something that is not zero.
+    with torch.enable_grad():
+        larger(video, 0.1, average, rest).sum().backward()
+    assert larger.enter.weight.grad[:, 5:].abs().min() > 0
+    for scale in (*larger.falling, *larger.rising):
+        assert all(block.outer.weight.grad.abs().max() > 0 for block in scale.blocks[1:])
+
+
+@pytest.mark.parametrize("smaller", [{"widths": [16, 32]}, {"blocks": 1}, {"measurement": False}])
+def test_a_larger_one_does_not_become_a_smaller(smaller):
+    options = {"widths": [16, 24], "blocks": 2, "measurement": True}
+    with pytest.raises(RuntimeError):
+        build("video", options | smaller).begin_as(build("video", options))

@@ -25,6 +25,10 @@ from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 
+# The mean square error of 45 dB: what lies below counts little. With the logarithm alone, whose
+# slope grows without end, empty skies at 50 dB and more had 99 % of the gradient's square.
+_NEGLIGIBLE = 3e-5
+
 
 @dataclass(frozen=True)
 class GradientSettings:
@@ -135,7 +139,9 @@ class CaptureStage(nn.Module):
         """The network's map of the captures that a step draws, and their true video."""
         batch = self.sample(step).to(next(self.network.parameters()).device)
         operator = SensingOperator(batch.mask)
-        return make_map(self.network, operator, batch.measurement, self.solve), batch.video
+        # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
+        alone = replace(self.solve, symmetries=1)
+        return make_map(self.network, operator, batch.measurement, alone), batch.video
 
 
 class EquilibriumStage(CaptureStage):
@@ -180,7 +186,7 @@ class EquilibriumStage(CaptureStage):
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
         loss = badness(f.video(fixed), truth)
-        facts["psnr"] = -10 * float(loss.detach())
+        facts["psnr"] = mean_psnr(f.video(fixed.detach()), truth)
         for back, value in enumerate(reversed(on_the_way), start=1):
             loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
         if self._drawn_at(step + self.stability.visits) == drawn:
@@ -273,5 +279,14 @@ class EquilibriumStage(CaptureStage):
 
 
 def badness(video: Tensor, truth: Tensor) -> Tensor:
-    """The mean over the batch of log10 of the mean square error."""
-    return (video - truth).square().flatten(1).mean(1).clamp(min=1e-10).log10().mean()
+    """The mean over the batch of log10 of the mean square error, as far as it counts."""
+    return (_errors(video, truth) + _NEGLIGIBLE).log10().mean()
+
+
+def mean_psnr(video: Tensor, truth: Tensor) -> float:
+    """The mean over the batch, dB."""
+    return -10 * float(_errors(video, truth).clamp(min=1e-10).log10().mean())
+
+
+def _errors(video: Tensor, truth: Tensor) -> Tensor:
+    return (video - truth).square().flatten(1).mean(1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deqsci_cli.engine.training.denoiser import LEVELS, DenoiserSettings
-from deqsci_cli.engine.training.equilibrium import CaptureStage, badness
+from deqsci_cli.engine.training.equilibrium import CaptureStage, mean_psnr
 from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.maps import GAPMap
@@ -45,7 +45,7 @@ class FilmDenoiserStage(CaptureStage):
         sigma = (low + (high - low) * self.sample.uniform(step)).to(truth)
         noise = self.sample.probe(step, truth.shape).to(truth)
         video = evaluate_at(f, truth, noise, sigma)
-        return F.l1_loss(video, truth), {"psnr": -10 * float(badness(video.detach(), truth))}
+        return F.l1_loss(video, truth), {"psnr": mean_psnr(video.detach(), truth)}
 
 
 class FilmDenoiserValidation(EquilibriumValidation):
@@ -61,7 +61,7 @@ class FilmDenoiserValidation(EquilibriumValidation):
             noise = torch.randn(truth.shape, generator=noises).to(truth)
             for level in LEVELS:
                 video = evaluate_at(f, truth, noise, truth.new_tensor([level / 255]))
-                seen[f"psnr-{level}"].append(-10 * float(badness(video, truth)))
+                seen[f"psnr-{level}"].append(mean_psnr(video, truth))
         network.train()
         figures = {name: sum(values) / len(values) for name, values in seen.items()}
         return figures | {"psnr": sum(figures.values()) / len(figures)}

@@ -41,6 +41,8 @@ class CaptureSettings:
         brightness: least and greatest factor; what exceeds white is clipped.
         noise: greatest standard deviation of the measurement's noise, in units of one frame's
             white; every capture draws its own, from 0 on.
+        hot: share of the captures whose measurement has a few hot pixels, up to five whites too
+            bright.
     """
 
     frames: tuple[int, ...] = (8,)
@@ -54,6 +56,7 @@ class CaptureSettings:
     double: float = 0.0
     brightness: tuple[float, float] = (0.7, 1.2)
     noise: float = 0.005
+    hot: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("frames", "masks", "speeds"):
@@ -64,8 +67,9 @@ class CaptureSettings:
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
         sizes = self.half + self.double
-        if not all(0 <= s <= 1 for s in (self.half, self.double, sizes, self.still, self.objects)):
-            raise UsageError("half + double, still and objects are shares between 0 and 1")
+        shares = (self.half, self.double, sizes, self.still, self.objects, self.hot)
+        if not all(0 <= s <= 1 for s in shares):
+            raise UsageError("half + double, still, objects and hot are shares between 0 and 1")
         if self.pan < 0:
             raise UsageError("pan must not be negative")
         if not 0 < self.brightness[0] <= self.brightness[1]:
@@ -136,7 +140,11 @@ class CaptureSampler(ClipSampler):
             noise = rng.standard_normal(video.shape[1:], dtype=np.float32)
             videos.append(video)
             masks.append(mask)
-            measurements.append((mask * video).sum(0) + np.float32(level) * noise)
+            measurement = (mask * video).sum(0) + np.float32(level) * noise
+            if self.settings.hot and rng.random() < self.settings.hot:
+                places = rng.integers(measurement.size, size=rng.integers(1, 4))
+                measurement.flat[places] += rng.uniform(1, 5, len(places)).astype(np.float32)
+            measurements.append(measurement)
         stacked = [torch.from_numpy(np.stack(part)) for part in (videos, masks, measurements)]
         return CaptureBatch(*stacked)
 
