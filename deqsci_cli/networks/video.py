@@ -39,7 +39,7 @@ class _Block(nn.Module):
 
     def forward(self, features: Tensor, frames: int) -> Tensor:
         seen = shift_in_time(features, frames)
-        answer: Tensor = features + self.outer(self.inner(seen).relu_())
+        answer: Tensor = self.outer(self.inner(seen).relu_()).add_(features)
         return answer
 
 
