@@ -267,6 +267,21 @@ def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
     assert abs(kinds["adjoint"] - 40) < 28 and abs(kinds["noise"] - 40) < 28
 
 
+def test_symmetries_are_for_use_and_cost_training_nothing(films, denoiser):
+    stepping = stage(films, denoiser)
+    stepping.solve = replace(stepping.solve, symmetries=4)
+    f, truth = stepping.film(0)
+    assert f.denoiser is stepping.network
+    # Where the model is looked at they are taken: any network turns as the film is turned.
+    look = validation(films, stepping.solve)
+    g, _ = next(look.maps(stepping.network))
+    found = {}
+    for name, asked in (("training", f), ("validation", g)):
+        turned = asked.denoiser(truth.rot90(2, (2, 3)), 0.1).rot90(2, (2, 3))
+        found[name] = float((turned - asked.denoiser(truth, 0.1)).detach().abs().max())
+    assert found["validation"] < 1e-6 < 1e-4 < found["training"]
+
+
 def test_a_step_too_far_from_its_fixed_point_is_not_taken(films, denoiser, tmp_path, read_log):
     steps = Steps()
     run = config(

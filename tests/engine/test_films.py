@@ -127,6 +127,25 @@ def test_then_comes_the_equilibrium(films, tmp_path, architecture, options):
     assert zoo.load(str(run.out)).card.options == options
 
 
+def test_a_model_that_sees_the_measurement_and_has_more_blocks_begins_as_a_smaller_one(
+    films, tmp_path
+):
+    small, large = {"widths": [8, 8]}, {"widths": [8, 8], "blocks": 2, "measurement": True}
+    train(config(films, tmp_path / "small", architecture="video", options=small))
+    run = config(
+        films, tmp_path / "large", architecture=None, options={"blocks": 2, "measurement": True},
+        initial=str(tmp_path / "small"), steps=1, learning_rate=1e-12,
+    )  # fmt: skip
+    train(run)
+    grown, first = zoo.load(str(run.out)), zoo.load(str(tmp_path / "small"))
+    assert grown.card.options == large
+    seen = torch.rand(3, 1, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            grown.network(seen[0], 0.1, *seen[1:]), first.network(seen[0], 0.1)
+        )
+
+
 @pytest.fixture
 def frames(films, tmp_path) -> zoo.Model:
     """A frame denoiser."""
