@@ -19,7 +19,8 @@ from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserSettings, DenoiserStage, DenoiserValidation
 from deqsci_cli.engine.training.log import LOG
-from deqsci_cli.engine.training.settings import TrainConfig, learning_rate
+from deqsci_cli.engine.training.settings import TrainConfig, check_recipe, learning_rate, recipe
+from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, ModelError, OutputExistsError, UsageError
 from deqsci_cli.networks.tv import TotalVariation
 
@@ -258,6 +259,18 @@ def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
     with pytest.raises(UsageError, match="batch 4"):
         train(config(data, tmp_path / "m", steps=5, batch=2, resume=True))
     assert train(config(data, tmp_path / "m", steps=5, resume=True)).steps == 5
+
+
+def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_path):
+    run = config(data, tmp_path / "m", average=0.5, solve=EquilibriumSettings(memory=3))
+    begun = recipe(run)
+    del begun["blend"], begun["frozen"], begun["solve"]["symmetries"], begun["captures"]["hot"]
+    check_recipe(run, begun)
+    for changed in (replace(run, blend=0.5, initial="pnp"), replace(run, average=0.0)):
+        with pytest.raises(UsageError, match=r"blend 1\.0|average 0\.5"):
+            check_recipe(changed, begun)
+    with pytest.raises(UsageError, match='"symmetries": 1'):
+        check_recipe(replace(run, solve=EquilibriumSettings(memory=3, symmetries=2)), begun)
 
 
 def poison(monkeypatch, broken) -> None:

@@ -139,10 +139,18 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
 
 
 def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
-    """A resumed run goes on as it began; only its length may change."""
-    asked = recipe(config)
-    if changed := [name for name in {**asked, **saved} if asked.get(name) != saved.get(name)]:
-        was = ", ".join(f"{name} {json.dumps(saved.get(name))}" for name in changed)
+    """A resumed run goes on as it began; only its length may change.
+
+    What an earlier version had no setting for was as the setting's default is.
+    """
+    asked, begun = recipe(config), dict(saved)
+    for name, default in recipe(TrainConfig((), Path(), Path(), architecture="")).items():
+        if isinstance(default, dict):
+            begun[name] = default | saved.get(name, {})
+        elif name != "architecture":
+            begun.setdefault(name, default)
+    if changed := [name for name in {**asked, **begun} if asked.get(name) != begun.get(name)]:
+        was = ", ".join(f"{name} {json.dumps(begun.get(name))}" for name in changed)
         raise UsageError(
             f"the run was begun with {was}",
             path=config.out,
