@@ -147,8 +147,8 @@ class CaptureStage(nn.Module):
 class EquilibriumStage(CaptureStage):
     """The loss of captures at the network's fixed point.
 
-    It is minus a tenth of their mean PSNR: with a plain square or absolute error the easy scenes
-    would be lost beside the difficult ones, and the network would learn to smooth.
+    It is minus a tenth of their mean PSNR, up to some 45 dB: with a plain square or absolute error
+    the easy scenes would be lost beside the difficult ones, and the network would learn to smooth.
 
     Args:
         network: the denoiser.
