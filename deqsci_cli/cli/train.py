@@ -32,7 +32,9 @@ def train(
     initial: Annotated[
         str | None, typer.Option("--from", help="Model whose weights to start from.")
     ] = None,
-    architecture: Annotated[str | None, typer.Option(help="cnn, rsn-cnn, ffdnet or rnn.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="cnn, rsn-cnn, ffdnet, rnn or video.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
     batch: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
     patch: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
