@@ -56,19 +56,51 @@ class _Scale(nn.Module):
         return features
 
 
+def around(frames: Tensor, reach: int) -> list[Tensor]:
+    """What is different in the frames before and after, up to `reach` of them on either side.
+
+    Args:
+        frames: `(B, T, ...)`; those at the ends stand in for the missing.
+        reach: how far.
+
+    Returns:
+        `2 reach` tensors as `frames`: the one before, the one after, the second before, ...
+    """
+    last = frames.shape[1] - 1
+    times = torch.arange(last + 1, device=frames.device)
+    steps = (step for far in range(1, reach + 1) for step in (-far, far))
+    return [frames[:, (times + step).clamp(0, last)] - frames for step in steps]
+
+
+class _Window(nn.Module):
+    """Two convolutions of what enters, which see several frames at once."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.inner = convolution(channels, 2 * width)
+        self.outer = convolution(2 * width, width, gain=0.1)
+
+    def forward(self, entering: Tensor) -> Tensor:
+        answer: Tensor = self.outer(self.inner(entering).relu_())
+        return answer
+
+
 class VideoUNet(Denoiser):
     """`D(x) = x - sigma n(x)`, n a U-Net from half resolution on, over all frames of a film.
 
-    Space is convolved, time comes in by shifted channels, which cost next to nothing. sigma is a
-    channel of its own. Any number of frames, any size.
+    Space is convolved, time comes in by a window of frames at the entrance and by shifted channels
+    in each block, which cost next to nothing. sigma is a channel of its own. Any number of frames,
+    any size.
     Sources: U-Net, arXiv 1505.04597; FFDNet's half resolution and noise map, arXiv 1710.04026;
-    shifts for video denoising, Qi et al., ACM Multimedia 2022.
+    shifts for video denoising, Qi et al., ACM Multimedia 2022; a window of frames, FastDVDnet,
+    arXiv 1907.01361.
 
     Args:
         widths: channels at each scale, each half of the one before.
         blocks: at each scale, on the way down and again on the way up.
         measurement: also sees the normalised measurement, and what it leaves for a frame when the
             other frames are taken out.
+        window: frames on either side that the entrance sees, through two convolutions of its own.
     """
 
     def __init__(
@@ -76,11 +108,15 @@ class VideoUNet(Denoiser):
         widths: tuple[int, ...] = (32, 64, 128),
         blocks: int = 1,
         measurement: bool = False,
+        window: int = 0,
     ):
         super().__init__()
         self.scale = 2 ** len(widths)
         self.sees_measurement = measurement
-        self.enter = convolution(13 if measurement else 5, widths[0])
+        self.reach = window
+        entering = 5 + 8 * measurement + 8 * window
+        self.enter = convolution(entering, widths[0])
+        self.window = _Window(entering, widths[0]) if window else None
         scales = list(pairwise(widths))
         self.down = nn.ModuleList(convolution(wide, deep, 2, stride=2) for wide, deep in scales)
         self.up = nn.ModuleList(convolution(deep, 4 * wide, 1) for wide, deep in scales)
@@ -89,15 +125,14 @@ class VideoUNet(Denoiser):
         self.leave = convolution(widths[0], 4, gain=0.1)
 
     def begin_as(self, other: Denoiser) -> None:
-        """Do what another does, which may have fewer blocks and not see the measurement."""
+        """Do what another does, which may have fewer blocks, and see less."""
         learned = other.state_dict()
         grown = dict(learned)
         for name, own in self.state_dict().items():
-            if name not in learned:  # a further block, which adds nothing as yet
+            if name not in learned:  # a further block, or the window, which adds nothing as yet
                 grown[name] = torch.zeros_like(own) if ".outer." in name else own
-            elif name == "enter.weight" and self.sees_measurement and not other.sees_measurement:
-                grown[name] = torch.zeros_like(own)
-                grown[name][:, : learned[name].shape[1]] = learned[name]
+            elif name in ("enter.weight", "window.inner.weight"):
+                grown[name] = _see_more(learned[name], own.shape[1], self, other)
         self.load_state_dict(grown)
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
@@ -105,11 +140,14 @@ class VideoUNet(Denoiser):
         levels = frame_levels(sigma, video)
         seen = torch.stack((video, *(m - video for m in measured)), dim=2).flatten(0, 1)
         padded = F.pad(seen, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
-        small = F.pixel_unshuffle(padded, 2)
+        small = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
         noise_map = levels.expand(-1, -1, *small.shape[-2:])
-        small = torch.cat((small[:, :4], noise_map, small[:, 4:]), dim=1)
-        small = small.contiguous(memory_format=torch.channels_last)
-        features, kept = self.enter(small).relu_(), []
+        others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)
+        parts = (small[:, :4], noise_map, small[:, 4:], *(o.flatten(0, 1) for o in others))
+        entering = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+        features, kept = self.enter(entering).relu_(), []
+        if self.window is not None:
+            features = features + self.window(entering)
         for depth, falling in enumerate(self.falling):
             if depth:
                 kept.append(features)
@@ -121,3 +159,13 @@ class VideoUNet(Denoiser):
                 features = F.pixel_shuffle(self.up[depth - 1](features), 2) + kept.pop()
         noise = levels * F.pixel_shuffle(self.leave(features), 2)
         return video - noise[..., :h, :w].reshape(video.shape)
+
+
+def _see_more(weight: Tensor, channels: int, grown: Denoiser, learned: Denoiser) -> Tensor:
+    """The weights of a layer that sees what entered one network, for one that sees more."""
+    before, after = (5 + 8 * network.sees_measurement for network in (learned, grown))
+    added = channels - weight.shape[1] - (after - before)
+    if after < before or added < 0:
+        raise RuntimeError("the other network sees more")
+    inner = F.pad(weight[:, :before], (0, 0, 0, 0, 0, after - before))
+    return torch.cat((inner, F.pad(weight[:, before:], (0, 0, 0, 0, 0, added))), dim=1)

@@ -1,4 +1,4 @@
-"""`video`: time comes in by shifts, any film fits, samples do not touch each other."""
+"""`video`: time comes in by shifts and a window, any film fits, samples do not touch each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from deqsci_cli.networks.registry import build
-from deqsci_cli.networks.video import shift_in_time
+from deqsci_cli.networks.video import around, shift_in_time
 
 
 def test_a_shift_is_a_roll_but_at_the_ends():
@@ -20,10 +20,20 @@ def test_a_shift_is_a_roll_but_at_the_ends():
     assert torch.equal(shifted[:, -1, 2:4], film[:, -1, 2:4])
 
 
-@pytest.fixture
-def network():
+def test_what_is_around_is_zero_in_a_still_film_and_the_step_in_one_that_moves_evenly():
+    film = torch.arange(6.0).view(1, 6, 1).expand(2, 6, 3)
+    before, after, second_before, second_after = around(film, 2)
+    assert before[1, :, 0].tolist() == [0, -1, -1, -1, -1, -1]
+    assert after[1, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    assert second_before[0, :, 2].tolist() == [0, -1, -2, -2, -2, -2]
+    assert second_after[0, :, 2].tolist() == [2, 2, 2, 2, 1, 0]
+    assert not any(other.any() for other in around(torch.ones(1, 4, 3), 7))
+
+
+@pytest.fixture(params=[0, 3], ids=["shifts", "window"])
+def network(request):
     torch.manual_seed(0)
-    return build("video", {"widths": [16, 24]}).eval()
+    return build("video", {"widths": [16, 24], "window": request.param}).eval()
 
 
 @pytest.mark.parametrize("shape", [(4, 16, 16), (1, 8, 12), (14, 9, 21), (2, 3, 5)])
@@ -49,7 +59,8 @@ def test_a_frame_sees_its_neighbours_and_not_the_far_ones(network):
     network(video, 0.1)[0, 7].sum().backward()
     met = video.grad[0].abs().sum((1, 2)) > 0
     # Four blocks of one shift each: down and up at two scales.
-    assert met.tolist() == [3 <= frame <= 11 for frame in range(15)]
+    reach = 4 + network.reach
+    assert met.tolist() == [abs(frame - 7) <= reach for frame in range(15)]
 
 
 @torch.no_grad()
@@ -61,24 +72,43 @@ def test_it_starts_near_the_identity_and_heeds_the_level(network):
     assert not torch.allclose(3 * small, large, atol=1e-3)  # more than the factor in front
 
 
+@pytest.mark.parametrize(
+    "more", [{"blocks": 3}, {"measurement": True}, {"window": 2}, {"window": 1, "blocks": 2}]
+)
+@pytest.mark.parametrize("already", [{}, {"measurement": True}, {"window": 1}])
 @torch.no_grad()
-def test_one_that_sees_the_measurement_and_has_more_blocks_begins_as_the_smaller_one(network):
-    larger = build("video", {"widths": [16, 24], "blocks": 3, "measurement": True}).eval()
-    assert larger.sees_measurement and not network.sees_measurement
-    video, average, rest = torch.rand(3, 2, 5, 16, 16)
-    assert (larger(video, 0.1, average, rest) - network(video, 0.1)).abs().max() > 1e-3
+def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(already, more):
+    torch.manual_seed(0)
+    network, larger = (
+        build("video", {"widths": [16, 24], **already, **options}).eval() for options in ({}, more)
+    )
+    video, *measured = torch.rand(3, 2, 5, 16, 16)
+
+    def answer(of):
+        return of(video, 0.1, *measured[: 2 * of.sees_measurement])
+
+    assert (answer(larger) - answer(network)).abs().max() > 1e-3
     larger.begin_as(network)
-    torch.testing.assert_close(larger(video, 0.1, average, rest), network(video, 0.1))
+    torch.testing.assert_close(answer(larger), answer(network))
     # What it has besides learns: a zero stands behind something that is not zero.
     with torch.enable_grad():
-        larger(video, 0.1, average, rest).sum().backward()
-    assert larger.enter.weight.grad[:, 5:].abs().min() > 0
+        answer(larger).sum().backward()
+    assert larger.enter.weight.grad.abs().sum((0, 2, 3)).min() > 0
     for scale in (*larger.falling, *larger.rising):
         assert all(block.outer.weight.grad.abs().max() > 0 for block in scale.blocks[1:])
+    if larger.window is not None:
+        assert larger.window.outer.weight.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("smaller", [{"widths": [16, 32]}, {"blocks": 1}, {"measurement": False}])
+@pytest.mark.parametrize(
+    "smaller", [{"widths": [16, 32]}, {"blocks": 1}, {"measurement": False}, {"window": 1}]
+)
 def test_a_larger_one_does_not_become_a_smaller(smaller):
-    options = {"widths": [16, 24], "blocks": 2, "measurement": True}
+    options = {"widths": [16, 24], "blocks": 2, "measurement": True, "window": 2}
     with pytest.raises(RuntimeError):
         build("video", options | smaller).begin_as(build("video", options))
+
+
+def test_a_wider_window_does_not_stand_in_for_the_measurement():
+    with pytest.raises(RuntimeError, match="sees more"):
+        build("video", {"window": 2}).begin_as(build("video", {"window": 1, "measurement": True}))

@@ -31,7 +31,8 @@ class CaptureSettings:
         still: share of the captures that film one frame of a clip with a moving camera. What a
             snapshot camera is for moves little from one coded frame to the next, clips of a
             common camera move far more: a model trained on these alone learns to blur.
-        pan: fastest movement of that camera, pixels a frame.
+        pan: fastest movement of that camera, pixels a frame. Slow ones are more frequent, and a
+            fifth of these captures stands quite still.
         objects: share of those captures in which a part of another clip moves by itself before
             the picture, in a random outline.
         half: share of the crops taken at half resolution, where the clip is large enough; they
@@ -206,22 +207,23 @@ def own_mask(path: Path, side: int, option: str) -> np.ndarray:
 def moving_camera(
     picture: np.ndarray, frames: int, side: int, pan: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A still picture filmed by a camera that pans and zooms evenly.
+    """A still picture filmed by a camera that pans and zooms evenly, or rests: each fifth time.
 
     Args:
         picture: `(h, w)`, or several that move together, `(n, h, w)`.
         frames: T.
         side: of the frames, pixels.
         pan: fastest movement, pixels a frame.
-        rng: draws the movement.
+        rng: draws the movement; half of those that do move are slower than a quarter of `pan`.
 
     Returns:
         `(T, side, side)` or `(n, T, side, side)`, the middle of the picture at mid-time, by
         cubic splines.
     """
     height, width = picture.shape[-2:]
-    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, pan)
-    zoom = rng.uniform(-0.05, 0.05)
+    angle, lively = rng.uniform(0, 2 * np.pi), max(0, rng.uniform(-0.25, 1)) ** 2
+    speed = pan * lively
+    zoom = rng.uniform(-0.05, 0.05) * (lively > 0)
     time = (np.arange(frames) - (frames - 1) / 2)[:, None, None]
     grid = np.arange(side) - (side - 1) / 2
     scale = 1 + zoom * time / max(1, frames - 1)
