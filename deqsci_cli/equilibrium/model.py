@@ -46,6 +46,7 @@ class EquilibriumSettings:
         max_iter: most evaluations of the solver, after the warm-up.
         damping: of the solver's steps, in (0, 1].
         memory: iterates that Anderson mixes.
+        mix_below: the residual below which it begins to; 0 for from the start.
         regularisation: of Anderson's least squares, relative.
         absolute_regularisation: the same as the published code has it; 0 for none.
     """
@@ -60,6 +61,7 @@ class EquilibriumSettings:
     max_iter: int = 100
     damping: float = 1.0
     memory: int = 5
+    mix_below: float = 0.0
     regularisation: float = 1e-8
     absolute_regularisation: float = 0.0
 
@@ -85,6 +87,8 @@ class EquilibriumSettings:
             raise UsageError("the damping lies above 0 and at most at 1")
         if self.memory < 1:
             raise UsageError("Anderson's memory must be at least 1")
+        if not 0 <= self.mix_below < math.inf:
+            raise UsageError("the residual to mix below must not be negative, nor infinite")
 
     @classmethod
     def from_card(cls, equilibrium: dict[str, Any], **changes: Any) -> EquilibriumSettings:
@@ -193,6 +197,7 @@ def iterate(
         f,
         state,
         memory=settings.memory,
+        mix_below=settings.mix_below,
         regularisation=settings.regularisation,
         absolute_regularisation=settings.absolute_regularisation,
         **common,

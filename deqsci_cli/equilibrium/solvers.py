@@ -27,6 +27,12 @@ OnIteration = Callable[[int, Tensor, Tensor], None]
 # A state this many times larger than where it started is on its way to infinity.
 _GROWTH = 1e3
 
+# So many plain steps bring a map that contracts near its fixed point, or nothing does.
+_PLAIN_STEPS = 10
+
+# The square of a residual that is not there: its weight in a mixture vanishes.
+_ABSENT = 1e300
+
 # Numbers that are added up at once; PyTorch gives far longer sums to several threads.
 _BLOCK = 4096
 
@@ -83,6 +89,7 @@ class _Run:
         self.best = x0.clone()
         self.scale = norms(x0).cpu()
         self.best_residual = torch.full_like(self.scale, torch.inf)
+        self.last = self.best_residual  # of the samples that the last evaluation was of
         self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
@@ -92,7 +99,7 @@ class _Run:
         fx = self.f(x)
         self.count += 1
         moved, size = torch.stack((norms(fx - x), norms(fx))).cpu()
-        residual = moved / size.clamp(min=1e-30)
+        self.last = residual = moved / size.clamp(min=1e-30)
         if self.count == 1:
             self.scale = torch.maximum(self.scale, size)
         limit = _GROWTH * self.scale[self.active]
@@ -181,6 +188,7 @@ def anderson(
     max_iter: int,
     memory: int = 5,
     damping: float = 1.0,
+    mix_below: float = 0.0,
     regularisation: float = 1e-8,
     absolute_regularisation: float = 0.0,
     on_iteration: OnIteration | None = None,
@@ -191,6 +199,10 @@ def anderson(
     Gram matrix is kept from step to step (one product of the newest residual with the history
     an iteration), scaled to a unit diagonal, and its eigenvalues are held above
     `regularisation` times the largest: dependent or vanishing residuals cannot break it.
+
+    A mixture presumes that the map is nearly affine where the iterates lie. Far from the fixed
+    point a network is not, and may be led to where it does not come back from, though it
+    contracts: hence `mix_below`.
     Source: Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715.
 
     Args:
@@ -200,6 +212,8 @@ def anderson(
         max_iter: most evaluations of a sample.
         memory: how many iterates are mixed.
         damping: share of the residual in the step, in (0, 1].
+        mix_below: a sample takes plain steps until its residual is below this, though ten at
+            most; 0 to mix from the start.
         regularisation: relative floor of the scaled Gram matrix's eigenvalues.
         absolute_regularisation: added to the unscaled Gram matrix's diagonal; the published
             code has 1e-2, at which small residuals stall.
@@ -212,11 +226,13 @@ def anderson(
     # The ring buffer: iterates and residuals, and the residuals' Gram matrix.
     history = x0.new_zeros(b, memory, n)
     residuals = x0.new_zeros(b, memory, n)
-    gram = torch.zeros(b, memory, memory, dtype=torch.float64)
+    gram = _no_history(b, memory)
     x = x0
     while run.active.numel() and run.count < max_iter:
         slot, held = run.count % memory, min(run.count + 1, memory)
         fx, going = run.evaluate(x)
+        if mix_below and run.count <= _PLAIN_STEPS:
+            gram[run.last > mix_below] = _no_history(1, memory)
         history[:, slot] = x.flatten(1)
         residuals[:, slot] = (fx - x).flatten(1)
         if not bool(going.all()):
@@ -235,6 +251,11 @@ def anderson(
             mixed += weights[:, i] * (history[:, i] + damping * residuals[:, i])
         x = mixed.view(-1, *x0.shape[1:])
     return run.solution()
+
+
+def _no_history(samples: int, memory: int) -> Tensor:
+    """The Gram matrices of residuals none of which is there, `(samples, memory, memory)`."""
+    return _ABSENT * torch.eye(memory, dtype=torch.float64).repeat(samples, 1, 1)
 
 
 def _weights(gram: Tensor, relative: float, absolute: float) -> Tensor:

@@ -372,6 +372,44 @@ def test_a_start_that_is_not_finite_is_refused(solve):
         solve(lambda x: x, torch.tensor([[math.nan]]), tol=1e-3, max_iter=3)
 
 
+def arctan(x: torch.Tensor) -> torch.Tensor:
+    """Fixed at 10, nowhere expansive; from afar the secant method leaves it for good."""
+    return x - torch.arctan(x - 10)
+
+
+def test_mixing_waits_until_plain_steps_have_come_near():
+    far = torch.full((1, 1), 15.0, dtype=F64)
+    lost = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2)
+    assert lost.status != ["converged"]
+    found = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2, mix_below=0.05)
+    assert found.status == ["converged"] and found.x.item() == pytest.approx(10, abs=1e-8)
+    plain = picard(arctan, far, tol=1e-9, max_iter=100)
+    first = next(i for i, r in enumerate(plain.residuals[0]) if r <= 0.05)
+    assert first == 4
+    assert found.residuals[0][: first + 1] == plain.residuals[0][: first + 1]
+    assert found.residuals[0][first + 1] != pytest.approx(plain.residuals[0][first + 1])
+
+
+def test_each_sample_mixes_from_where_it_is_near_itself():
+    starts = torch.tensor([[10.2], [11.0], [15.0], [17.0]], dtype=F64)
+    settings = {"tol": 1e-9, "max_iter": 50, "memory": 3, "mix_below": 0.05}
+    together = anderson(arctan, starts, **settings)
+    assert together.status == ["converged"] * 4
+    for i, x0 in enumerate(starts.split(1)):
+        alone = anderson(arctan, x0, **settings)
+        assert alone.residuals[0] == together.residuals[i]
+        assert torch.equal(alone.x[0], together.x[i])
+
+
+def test_mixing_does_not_wait_for_what_plain_steps_cannot_reach():
+    f = affine([[-1.2, 0.3, 0.5]])
+    found = anderson(f, start(f), tol=1e-9, max_iter=50, mix_below=1e-3)
+    plain = picard(f, start(f), tol=1e-9, max_iter=12)
+    assert found.status == ["converged"] and found.evaluations[0] < 20
+    assert found.residuals[0][:11] == pytest.approx(plain.residuals[0][:11])
+    assert found.residuals[0][11] < plain.residuals[0][11] / 2
+
+
 def test_the_absolute_regulariser_stalls_where_the_relative_one_does_not():
     # What was measured on the published solver, on a map small enough to see it.
     f = affine([list(np.linspace(0.5, 0.99, 8))])
