@@ -42,8 +42,14 @@ def answer_signals() -> list[int]:
 
     def later(number: int) -> None:
         waiting.append(number)
-        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(waiting.pop()))
+        signal.signal(signal.SIGALRM, again)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    def again(_: int, frame: FrameType | None) -> None:
+        if _importing(frame):  # it still waits, so that a second signal is known for one
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        else:
+            signal.raise_signal(waiting.pop())
 
     def swallowed(told: sys.UnraisableHookArgs) -> None:
         if issubclass(told.exc_type, KeyboardInterrupt) and came and _CAN_WAIT:

@@ -89,7 +89,6 @@ class _Run:
         self.best = x0.clone()
         self.scale = norms(x0).cpu()
         self.best_residual = torch.full_like(self.scale, torch.inf)
-        self.last = self.best_residual  # of the samples that the last evaluation was of
         self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
@@ -99,7 +98,7 @@ class _Run:
         fx = self.f(x)
         self.count += 1
         moved, size = torch.stack((norms(fx - x), norms(fx))).cpu()
-        self.last = residual = moved / size.clamp(min=1e-30)
+        residual = moved / size.clamp(min=1e-30)
         if self.count == 1:
             self.scale = torch.maximum(self.scale, size)
         limit = _GROWTH * self.scale[self.active]
@@ -232,7 +231,8 @@ def anderson(
         slot, held = run.count % memory, min(run.count + 1, memory)
         fx, going = run.evaluate(x)
         if mix_below and run.count <= _PLAIN_STEPS:
-            gram[run.last > mix_below] = _no_history(1, memory)
+            last = torch.tensor([run.residuals[sample][-1] for sample in run.active.tolist()])
+            gram[last > mix_below] = _no_history(1, memory)
         history[:, slot] = x.flatten(1)
         residuals[:, slot] = (fx - x).flatten(1)
         if not bool(going.all()):
