@@ -72,6 +72,12 @@ class Model:
     path: Path
     sha256: str | None
 
+    @property
+    def fingerprint(self) -> str:
+        """The hash of what computes: architecture, options and weights; the same for equal ones."""
+        what = [self.card.architecture, self.card.options, self.sha256]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
 
 def models_folder() -> Path:
     """Where the released models lie: inside an installed wheel, or beside the package."""

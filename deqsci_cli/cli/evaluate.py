@@ -97,7 +97,7 @@ def evaluate(
 
     keep_freed_memory()
     config = BenchmarkConfig(
-        captures=options.expand([benchmark], besides=mask),
+        captures=options.expand([benchmark], besides=mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
         reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan),
         measurements=measurements,
@@ -158,7 +158,7 @@ def _films(
     from deqsci_cli.engine.evaluate import Evaluation
     from deqsci_cli.engine.evaluate import evaluate as run  # torch is slow to import
 
-    results = run(options.expand(films), truth, key=truth_key, axes=axes)
+    results = run(options.expand(films).paths, truth, key=truth_key, axes=axes)
     good = [r for r in results if isinstance(r, Evaluation)]
     if as_json:
         for result in good:

@@ -93,7 +93,7 @@ def certify(
     keep_freed_memory()
     config = engine.CertifyConfig(
         model=name,
-        inputs=options.expand(captures),
+        inputs=options.expand(captures).paths,
         reading=Reading(mask, measurement_key, mask_key, None, axes, scale, nan),
         side=side or None,
         evaluations=evaluations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a li
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.")]
 
 
-def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class Named:
+    """Files that a command line stands for.
+
+    Attributes:
+        paths: each once, in order.
+        found: those of them that a folder or a glob stood for.
+        lists: the lists that were read.
+    """
+
+    paths: tuple[Path, ...]
+    found: tuple[Path, ...]
+    lists: tuple[Path, ...]
+
+
+def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
     """Files named one by one or by quoted globs, folders, lists and stdin; each once, in order.
 
     Args:
@@ -52,29 +68,38 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, .
     Raises:
         InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
     """
-    from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
-
     paths: list[Path] = []
+    searched: list[Path] = []
+    lists: list[Path] = []
     for pattern in patterns:
-        found: list[Path]
+        search = Path(pattern).is_dir() or (not Path(pattern).exists() and glob.has_magic(pattern))
         if pattern == "-":
             found = _lines(sys.stdin.read(), "stdin")
         elif pattern.startswith("@") and not Path(pattern).exists():
-            found = _lines(_list_file(Path(pattern[1:])), pattern[1:])
-        elif Path(pattern).is_dir():
-            inside = sorted(Path(pattern).iterdir())
-            found = [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
-        elif Path(pattern).exists() or not glob.has_magic(pattern):
+            lists.append(Path(pattern[1:]))
+            found = _lines(_list_file(lists[-1]), pattern[1:])
+        elif search:
+            found = _search(pattern)
+        else:
             paths.append(Path(pattern))
             continue
-        else:
-            found = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
         if besides is not None and besides.exists():
             found = [p for p in found if not (p.exists() and p.samefile(besides))]
         if not found:
             raise InputError(f"'{pattern}' stands for no file")
         paths += found
-    return tuple(dict.fromkeys(paths))
+        searched += found if search else ()
+    return Named(*(tuple(dict.fromkeys(part)) for part in (paths, searched, lists)))
+
+
+def _search(pattern: str) -> list[Path]:
+    """The captures directly in a folder, or the files that a glob matches."""
+    from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
+
+    if not Path(pattern).is_dir():
+        return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    inside = sorted(Path(pattern).iterdir())
+    return [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
 
 
 def _list_file(path: Path) -> str:

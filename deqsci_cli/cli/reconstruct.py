@@ -10,7 +10,8 @@ import typer
 from deqsci_cli.cli import console, options
 
 if TYPE_CHECKING:
-    from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig
+    from deqsci_cli.engine.batch.config import ReconstructConfig
+    from deqsci_cli.engine.batch.plan import Plan
     from deqsci_cli.engine.events import Event
     from deqsci_cli.report.report import Report
 
@@ -81,14 +82,18 @@ def reconstruct(
 
     Writes a film and its previews for every measurement, and one report.json.
     """
-    from deqsci_cli.engine.batch import plan as engine  # torch is slow to import
+    from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
+    from deqsci_cli.engine.batch.plan import plan
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.reading import Reading
 
     keep_freed_memory()
     size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
-    config = engine.ReconstructConfig(
-        inputs=options.expand(inputs, besides=mask),
+    named = options.expand(inputs, besides=mask)
+    config = ReconstructConfig(
+        inputs=named.paths,
+        found=named.found,
+        lists=named.lists,
         out=out,
         model=model,
         reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
@@ -112,7 +117,7 @@ def reconstruct(
         cluster=cluster,
     )
     if dry_run:
-        planned = engine.plan(config)
+        planned = plan(config)
         if verbose:
             console.note(f"settings: {planned.settings}")
         _show_plan(planned, config)

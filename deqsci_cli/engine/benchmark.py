@@ -27,6 +27,7 @@ from deqsci_cli.engine.solving import Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
+from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.report.metrics import judge
@@ -247,13 +248,17 @@ def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> Non
 
     Raises:
         OutputExistsError: one of the files exists.
-        UsageError: a package is missing.
+        UsageError: a package is missing, or a file is one that is read.
     """
     if config.page:
         need_page()
     if config.sweep is not None:
         need_matplotlib()
-    check_absent(_outputs(config, out), overwrite=overwrite)
+    files = _outputs(config, out)
+    mask = config.reading.mask
+    models = (zoo.find(name) for name in config.models)
+    check_no_overlap(files, [*config.captures, *([mask] if mask else []), *models])
+    check_absent(files, overwrite=overwrite)
 
 
 def write_outputs(

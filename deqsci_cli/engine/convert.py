@@ -8,8 +8,8 @@ from pathlib import Path
 from deqsci_cli import zoo
 from deqsci_cli.engine.importing import import_checkpoint
 from deqsci_cli.engine.reading import Reading
-from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
+from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.networks.registry import parameter_count
 
 
@@ -25,8 +25,8 @@ class ConvertConfig:
 
 def convert_capture(config: ConvertConfig) -> Capture:
     """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
-    if config.out.resolve() == config.source.resolve():
-        raise UsageError("a file cannot be converted onto itself", path=config.out)
+    mask = config.reading.mask
+    check_no_overlap([config.out], [config.source, *([mask] if mask else [])])
     check_absent([config.out], overwrite=config.overwrite)
     capture = config.reading.load(config.source)
     write_capture(
@@ -59,7 +59,9 @@ def convert_checkpoint(
     Returns:
         The card written, and the number of parameters.
     """
-    check_absent([out / zoo.WEIGHTS, out / zoo.CARD], overwrite=overwrite)
+    files = [out / zoo.WEIGHTS, out / zoo.CARD]
+    check_no_overlap(files, [source])
+    check_absent(files, overwrite=overwrite)
     network, options = import_checkpoint(source, architecture)
     if architecture == "ffdnet":
         levels = [50 / 255, 25 / 255, 12 / 255, 6 / 255]

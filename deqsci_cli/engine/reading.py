@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io import Capture, CaptureHeader, load_capture, read_header
 from deqsci_cli.io.boundary import enough_memory
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a run must know of a capture before it computes.
-
-    Attributes:
-        count: N, its measurements.
-        shape: (T, H, W).
-        camera: the hash of its mask.
-        scale_rule: how its scale was found.
-        replaced: what was replaced in it because it was no number.
-        path: where the measurements lie.
-        sources: every file read.
-    """
-
-    count: int
-    shape: tuple[int, int, int]
-    camera: str
-    scale_rule: str
-    replaced: tuple[str, ...]
-    path: Path
-    sources: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -58,22 +34,9 @@ class Reading:
         with enough_memory("read", path):
             return load_capture(path, **asdict(self))
 
-    def look(self, path: Path) -> Look:
-        """Read a capture so, and keep of it what is needed for planning."""
-        capture = self.load(path)
-        return Look(
-            count=capture.count,
-            shape=(capture.frames, *capture.shape),
-            camera=mask_sha256(capture),
-            scale_rule=capture.scale_rule,
-            replaced=capture.replaced,
-            path=capture.path,
-            sources=capture.sources,
-        )
-
-
-def mask_sha256(capture: Capture) -> str:
-    """The hash of a capture's mask, its shape among it."""
-    digest = hashlib.sha256(repr(capture.mask.shape).encode())
-    digest.update(capture.mask.tobytes())
-    return digest.hexdigest()
+    def read_header(self, path: Path) -> CaptureHeader:
+        """Look into a capture's header so; no pixel is read."""
+        options = asdict(self)
+        for name in ("scale", "nan"):  # they concern values alone
+            del options[name]
+        return read_header(path, **options)

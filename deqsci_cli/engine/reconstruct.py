@@ -13,10 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from deqsci_cli import zoo
+from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.batch.executors import open_executor, threads_of_each, worker_died
+from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
-from deqsci_cli.engine.batch.plan import Plan, ReconstructConfig, plan
-from deqsci_cli.engine.batch.work import Task, split, work
+from deqsci_cli.engine.batch.plan import Plan, plan
+from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.engine.device import choose_device, describe_device
 from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
@@ -55,9 +57,12 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             inputs=tuple(path.absolute() for path in config.inputs),
             out=config.out.absolute(),
             reading=replace(reading, mask=reading.mask and reading.mask.absolute()),
+            found=tuple(path.absolute() for path in config.found),
         )
     planned = plan(config)
     run = _Run(config, planned, began, on_event)
+    if not planned.jobs:
+        return run.report()
     with only_run(config.out):
         planned.check_fresh(config)  # another run may have ended here
         for name in (REPORT, PAGE):
@@ -73,7 +78,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         finally:
             with deferred_interrupt():
                 report = run.write_report()
-        if config.page:
+        if config.page and report.measurements:
             write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
         return report
 
@@ -87,9 +92,13 @@ class _Run:
         self.began = began
         self.on_event = on_event
         self.name = secrets.token_hex(8)
-        self.done: dict[Path, Record] = dict(planned.done)
+        self.done: dict[Path, Record] = {}
+        self.sources: dict[str, dict[str, Any]] = {}
+        for output, record in planned.done.items():
+            self.enter(output, record)
         self.failures: list[Failure] = list(planned.failures)
         self.to_do = [job for job in planned.jobs if job.output not in planned.done]
+        self.told: set[str] = set()
         self.stopped = threading.Event()
         self.report_due = began + _REPORT_SECONDS
         card, settings = planned.model.card, planned.settings
@@ -100,8 +109,12 @@ class _Run:
             "reconstruct",
             self.facts,
             seed=config.seed,
-            model={"name": card.name, "sha256": planned.model.sha256},
-            inputs=planned.sources.values(),
+            model={
+                "name": card.name,
+                "sha256": planned.model.sha256,
+                "fingerprint": planned.model.fingerprint,
+            },
+            inputs=[],  # their hashes are known once they have been read
             device=self.device,
         ) | {"created": now()}
 
@@ -110,14 +123,24 @@ class _Run:
         card = self.plan.model.card
         self.on_event(Note(f"model {card.name} ({card.architecture}) on {self.device}"))
         self.on_event(Note(f"settings: {self.plan.settings}", detail=True))
-        rules = self.plan.scales
-        for rule in dict.fromkeys(rules.values()):
-            alike = [path.name for path, other in rules.items() if other == rule]
-            who = alike[0] if len(alike) == 1 else f"{len(alike)} inputs"
-            self.on_event(Note(f"{who}: scale {rule}"))
-        for path, sentences in self.plan.replaced.items():
-            for sentence in sentences:
-                self.on_event(Note(f"{path.name}: {sentence}"))
+        for path in self.plan.passed_over:
+            self.on_event(Note(f"{path.name}: passed over, a film that deqsci made"))
+
+    def enter(self, output: Path, record: Record) -> None:
+        """Take a film into the report."""
+        self.done[output] = record
+        self.sources |= {source["path"]: source for source in record.sources}
+
+    def tell_of(self, record: Record) -> None:
+        """How an input was understood: each scale once, and what is particular to this input."""
+        name = Path(record.input).name
+        if record.scale_rule not in self.told:
+            self.on_event(Note(f"{name}: scale {record.scale_rule}"))
+        sentences = [f"{name}: {sentence}" for sentence in record.replaced]
+        for sentence in sentences:
+            if sentence not in self.told:
+                self.on_event(Note(sentence))
+        self.told.update((record.scale_rule, *sentences))
 
     def submit_to(self, executor: Any) -> None:
         """Have everything done that is not done yet.
@@ -125,14 +148,26 @@ class _Run:
         Raises:
             DeqsciError: what ends a run.
         """
+        config = self.config
         origin = ("deqsci", "python", "numpy", "platform", "command", "model")
         stamp = {name: self.provenance[name] for name in origin}
-        deciding = self.to_do[0].made_from["config"]
-        task = Task(
-            self.name, (), self.config, self.plan.settings, stamp | {"config": deciding},
-            threads_of_each(self.config.cluster),
-        )  # fmt: skip
-        tasks = [replace(task, jobs=batch) for batch in split(self.config, self.to_do)]
+        order = Order(
+            run=self.name,
+            model=config.model,
+            fingerprint=self.plan.model.fingerprint,
+            settings=self.plan.settings,
+            reading=config.reading,
+            mask=self.plan.mask,
+            device=config.device,
+            dtype=config.dtype,
+            seed=config.seed,
+            isolate=config.several,
+            replace=config.overwrite or config.resume,
+            origin=self.plan.origin,
+            stamp=stamp | {"config": self.plan.origin["config"]},
+            threads=threads_of_each(config.cluster),
+        )
+        tasks = split(order, self.to_do, config.batch_size)
         futures: dict[Future[list[Record | Failure]], Task] = {}
         taken: set[Future[list[Record | Failure]]] = set()
         try:
@@ -173,7 +208,8 @@ class _Run:
             ]
         for job, result in zip(task.jobs, results, strict=True):
             if isinstance(result, Record):
-                self.done[job.output] = result
+                self.enter(job.output, result)
+                self.tell_of(result)
             else:
                 self.failures.append(result)
         self.on_event(Finished(len(self.done), len(self.plan.jobs)))
@@ -193,18 +229,24 @@ class _Run:
         """Enter what workers had made, but not told of, when the run was ended."""
         for job in self.to_do:
             if record := record_of(job.output, self.name):
-                self.done[job.output] = record
+                self.enter(job.output, record)
 
-    def write_report(self) -> Report:
-        """What is done so far, written into the output folder."""
-        report = Report(
+    def report(self) -> Report:
+        """What is done so far, and what came to nothing, in the order of the inputs."""
+        order = {str(path): place for place, path in enumerate(self.config.inputs)}
+        return Report(
             self.facts,
-            self.provenance,
+            self.provenance | {"inputs": list(self.sources.values())},
             [self.done[job.output] for job in self.plan.jobs if job.output in self.done],
-            self.failures,
+            sorted(self.failures, key=lambda failure: order[failure.input]),
             skipped=len(self.plan.done),
             seconds=time.perf_counter() - self.began,
         )
-        report.write(self.config.out / REPORT)
+
+    def write_report(self) -> Report:
+        """Write the report into the output folder; not where there is no film to tell of."""
+        report = self.report()
+        if report.measurements:
+            report.write(self.config.out / REPORT)
         self.report_due = time.perf_counter() + _REPORT_SECONDS
         return report

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import check_absent, collect, identify, read_mask, read_video, write_capture
+from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
 
@@ -79,6 +80,8 @@ def simulate(config: SimulateConfig) -> Simulated:
         InputError: the video cannot be read, or is too short or small.
         UsageError, OutputExistsError, StorageError: as their names say.
     """
+    sources = [config.video, *([config.mask_file] if config.mask_file else [])]
+    check_no_overlap([config.out], sources)
     check_absent([config.out], overwrite=config.overwrite)
     rng = np.random.default_rng(config.seed)
     given = None if config.mask_file is None else read_mask(config.mask_file)
@@ -112,7 +115,6 @@ def simulate(config: SimulateConfig) -> Simulated:
     coded = (film.reshape(count, frames, *shape) * mask).sum(1)
     full_range = float(mask.sum(0).max())
     measurements = config.noise.apply(coded, rng, full_range=full_range)
-    sources = [config.video, *([config.mask_file] if config.mask_file else [])]
     settings = {k: v for k, v in asdict(config).items() if k not in ("out", "overwrite")}
     write_capture(
         config.out,

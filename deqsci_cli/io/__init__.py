@@ -3,10 +3,11 @@
 from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
 from deqsci_cli.io.capture import Capture, load_capture
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
-from deqsci_cli.io.film import Film, read_film, write_film
+from deqsci_cli.io.film import Film, as_read, read_film, write_film
+from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
-from deqsci_cli.io.preview import write_preview
+from deqsci_cli.io.preview import need_preview, write_preview
 from deqsci_cli.io.provenance import collect, identify
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
@@ -17,8 +18,11 @@ __all__ = [
     "DEFAULT_BYTE_BUDGET",
     "ArraySummary",
     "Capture",
+    "CaptureHeader",
     "FileSummary",
     "Film",
+    "OwnFilmError",
+    "as_read",
     "atomic_write",
     "check_absent",
     "check_budget",
@@ -27,8 +31,10 @@ __all__ = [
     "identify",
     "list_videos",
     "load_capture",
+    "need_preview",
     "only_run",
     "read_film",
+    "read_header",
     "read_mask",
     "read_video",
     "read_video_uint8",

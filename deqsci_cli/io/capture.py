@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
-from deqsci_cli.io.container import Container, open_container
+from deqsci_cli.io.array_choice import choose_arrays
+from deqsci_cli.io.container import Container
 from deqsci_cli.io.describe import describe
+from deqsci_cli.io.file_version import FileVersion
 from deqsci_cli.io.finite import check_finite, check_way, replaced, tell
-from deqsci_cli.io.keys import find_key, need_key
+from deqsci_cli.io.header import header_of, open_capture
 from deqsci_cli.io.scale import check_scale, scale_of_measurement, scale_of_video
 from deqsci_cli.io.writing import write_capture
 
@@ -38,6 +39,7 @@ class Capture:
         scale_rule: how the scale was found, as a sentence.
         sources: every file read.
         replaced: what was replaced because it was no number, as sentences.
+        versions: of the file with the measurements and, if it has one, of the mask's own file.
 
     Raises:
         InputError: if shapes disagree, values are not finite, the mask is negative or all closed.
@@ -51,6 +53,7 @@ class Capture:
     scale_rule: str
     sources: tuple[Path, ...]
     replaced: tuple[str, ...] = ()
+    versions: tuple[FileVersion, ...] = ()
 
     def __post_init__(self) -> None:
         _check_shapes(self)
@@ -126,49 +129,37 @@ def load_capture(
         UsageError: for an axes, scale or nan option that cannot be meant.
     """
     check_way(nan)
-    source = open_container(path)
-    mask_source = source if mask is None else open_container(mask)
-    given_axes = None if axes is None else parse_axes(axes)
     given_scale = None if scale is None else check_scale(scale)
-
-    # What is known by name is set aside first, so that a single array of another name is found.
-    mask_name = find_key(mask_source, "mask", mask_key, guess=False)
-    truth_name = find_key(source, "truth", truth_key, guess=False)
-    aside = [name for name in (truth_name,) if name]
-    if mask is None and mask_name:
-        aside.append(mask_name)
-    measurement_name = need_key(source, "measurement", measurement_key, taken=aside)
-    if mask_name is None:
-        taken = [measurement_name, *aside] if mask is None else []
-        mask_name = need_key(mask_source, "mask", taken=taken)
-
-    chosen = [("measurement", source, measurement_name), ("mask", mask_source, mask_name)]
-    if truth_name is not None:
-        chosen.append(("truth", source, truth_name))
-    arrays = [container.read(name) for _, container, name in chosen]
-    stacks = [
-        Stack(f"{what} {name!r}", array.shape, given_axes or container.entries[name].axes)
-        for (what, container, name), array in zip(chosen, arrays, strict=True)
-    ]
-    orders = resolve(stacks, path=source.path)
-    arrays = [to_thw(array, order) for array, order in zip(arrays, orders, strict=True)]
-    mended = [
-        replaced(array, what, nan, container.path)
-        for (what, container, _), array in zip(chosen, arrays, strict=True)
-    ]
-    arrays = [array for array, _ in mended]
-
-    truth = arrays[2] if len(arrays) == 3 else None
-    white, rule = _find_scale(source, given_scale, arrays[0], arrays[1], truth)
+    with open_capture(path, mask) as (source, mask_source):
+        chosen = choose_arrays(
+            source,
+            mask_source,
+            measurement_key=measurement_key,
+            mask_key=mask_key,
+            truth_key=truth_key,
+            axes=axes,
+        )
+        header_of(chosen, source.stamp, None)
+        raw = {role: choice.read() for role, choice in chosen.items()}
+        versions = [source.version()]
+        if mask is not None:
+            versions.append(mask_source.version())
+    mended = {
+        role: replaced(array, role, nan, chosen[role].container.path) for role, array in raw.items()
+    }
+    arrays = {role: array for role, (array, _) in mended.items()}
+    truth = arrays.get("truth")
+    white, rule = _find_scale(source, given_scale, arrays["measurement"], arrays["mask"], truth)
     return Capture(
         path=source.path,
-        measurements=_divided(arrays[0], white),
-        mask=_divided(arrays[1], 1.0),
+        measurements=_divided(arrays["measurement"], white),
+        mask=_divided(arrays["mask"], 1.0),
         truth=None if truth is None else _unit(truth, white, rule, source.path),
         scale=white,
         scale_rule=rule,
         sources=tuple(dict.fromkeys((source.path, mask_source.path))),
-        replaced=tuple(sentence for _, sentence in mended if sentence),
+        replaced=tuple(sentence for _, sentence in mended.values() if sentence),
+        versions=tuple(versions),
     )
 
 

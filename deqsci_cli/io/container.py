@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.file_version import FileStamp, FileVersion, version_of
 from deqsci_cli.io.limits import check_budget
 
 
@@ -32,16 +35,36 @@ class Entry:
 
 @dataclass(frozen=True)
 class Container:
-    """An opened description of a file: entries, attributes and how to read one entry.
+    """An opened file: its entries, and how to read one of them while the file is open.
 
-    `attributes` holds what the file records about itself: `scale`, `provenance`.
+    Attributes:
+        stream: the open file.
+        stamp: of the file, when it was opened.
+        format: in words.
+        entries: its arrays, by name.
+        load: gives the array of a name, as long as the stream is open.
+        attributes: what the file records about itself: `scale`, `provenance`.
     """
 
-    path: Path
+    stream: BufferedReader = field(repr=False)
+    stamp: FileStamp
     format: str
     entries: dict[str, Entry]
     load: Callable[[str], np.ndarray] = field(repr=False)
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return self.stamp.path
+
+    def version(self) -> FileVersion:
+        """The hash of what was opened.
+
+        Raises:
+            InputError: something wrote to the file since.
+        """
+        with reading(self.path, "file"):
+            return version_of(self.stream, self.stamp)
 
     def entry(self, key: str, option: str = "key") -> Entry:
         """The entry called `key`; InputError names the nearest one and lists what there is."""
@@ -115,27 +138,3 @@ class Container:
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
-
-
-def open_container(path: str | Path) -> Container:
-    """Describe a .mat (v5, v7.3), HDF5 or TIFF file, whichever its first bytes say it is.
-
-    Raises:
-        InputError: for a missing, damaged or foreign file.
-    """
-    from deqsci_cli.io import hdf5, mat, tiff
-    from deqsci_cli.io.sniff import sniff
-
-    kind = sniff(path)
-    if kind == "mat":
-        return mat.describe_mat(Path(path))
-    if kind == "hdf5":
-        return hdf5.describe_hdf5(Path(path))
-    if kind == "tiff":
-        return tiff.describe_tiff(Path(path))
-    raise InputError(
-        "this is none of the array formats read here (MATLAB 5.0 or 7.3, HDF5, TIFF), "
-        "whatever its name says",
-        path=path,
-        hint="save it again as one of these",
-    )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.container import Container, Entry, open_container
+from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.opening import open_container
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ def describe(path: str | Path) -> FileSummary:
         InputError: if the file is none of these, or damaged. An array that alone cannot be read
             is listed with a note instead.
     """
-    container = open_container(path)
-    return FileSummary(
-        path=container.path,
-        format=container.format,
-        arrays=tuple(_summary(container, entry) for entry in container.entries.values()),
-        scale=container.scale,
-        provenance=container.provenance,
-    )
+    with open_container(path) as container:
+        return FileSummary(
+            path=container.path,
+            format=container.format,
+            arrays=tuple(_summary(container, entry) for entry in container.entries.values()),
+            scale=container.scale,
+            provenance=container.provenance,
+        )
 
 
 def _summary(container: Container, entry: Entry) -> ArraySummary:

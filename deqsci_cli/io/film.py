@@ -66,6 +66,12 @@ def write_film(
             tiff.write_film_tiff(temporary, stored, float(scale), text)
 
 
+def as_read(frames: np.ndarray, scale: float) -> np.ndarray:
+    """Frames as they are once `write_film` has written and `read_film` has read them."""
+    stored = np.asarray(frames * np.float64(scale), dtype=np.float32)
+    return np.asarray(stored / scale, dtype=np.float32)
+
+
 def read_film(path: str | Path, *, key: str | None = None, axes: str | None = None) -> Film:
     """Read a film from .tif, .mat or .h5, and from whatever `read_video` reads.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
 
 _MOST_OBJECTS = 2000
@@ -23,14 +25,15 @@ _NUMERIC_CLASSES = {"double", "single", "logical"} | {
 }
 
 
-def describe_hdf5(path: Path) -> Container:
+def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
     """Describe an HDF5 file; v7.3 arrays are told (and read) in MATLAB's order (H, W[, T]).
 
     Raises:
         InputError: for a damaged file.
     """
-    with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
-        matlab = file.userblock_size >= 512 and _is_matlab(path)
+    path = stamp.path
+    with reading(path, "HDF5 file"), h5py.File(stream, "r") as file:
+        matlab = file.userblock_size >= 512 and _is_matlab(stream)
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
         attributes = {
             name: value
@@ -39,16 +42,18 @@ def describe_hdf5(path: Path) -> Container:
         }
     entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}
     name = "MATLAB 7.3 (HDF5)" if matlab else "HDF5"
-    return Container(path, name, entries, lambda key: _load(path, key, matlab), attributes)
+    return Container(
+        stream, stamp, name, entries, lambda key: _load(stream, path, key, matlab), attributes
+    )
 
 
-def _is_matlab(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(10) == b"MATLAB 7.3"
+def _is_matlab(stream: BufferedReader) -> bool:
+    stream.seek(0)
+    return stream.read(10) == b"MATLAB 7.3"
 
 
-def _load(path: Path, key: str, matlab: bool) -> np.ndarray:
-    with reading(path, "HDF5 file"), h5py.File(path, "r") as file:
+def _load(stream: BufferedReader, path: Path, key: str, matlab: bool) -> np.ndarray:
+    with reading(path, "HDF5 file"), h5py.File(stream, "r") as file:
         dataset = file[key]
         if dataset.chunks:
             # One chunk is unpacked whole, however small the dataset.

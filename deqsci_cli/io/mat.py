@@ -16,6 +16,7 @@ import scipy.io
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -49,43 +50,48 @@ _LONGEST_TEXT = 16 * 1024**2
 _AGAIN = "copy or export the file again"
 
 
-def describe_mat(path: Path) -> Container:
+def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
     """Describe a MATLAB 5.0 file from its headers; arrays keep MATLAB's shape (H, W[, T]).
 
     Raises:
         InputError: for a damaged file, or headers that contradict the data's length.
     """
-    with reading(path, "MATLAB 5.0 file"), path.open("rb") as stream:
+    path = stamp.path
+    with reading(path, "MATLAB 5.0 file"):
+        stream.seek(0)
         entries: dict[str, Entry] = {}
-        for entry in _scan(stream, path):
+        for entry in _scan(stream, stamp):
             entries.setdefault(entry.name, entry)
     attributes: dict[str, Any] = {}
     for name in ("scale", "provenance"):
-        if name in entries and (value := _attribute(path, entries[name])) is not None:
+        if name in entries and (value := _attribute(stream, path, entries[name])) is not None:
             attributes[name] = value
             del entries[name]
     # Text next to the arrays is no candidate for anything; what else is odd stays listed.
     entries = {key: entry for key, entry in entries.items() if entry.problem != _TEXT}
-    return Container(path, "MATLAB 5.0", entries, lambda key: _load(path, key), attributes)
+    return Container(
+        stream, stamp, "MATLAB 5.0", entries, lambda key: _load(stream, path, key), attributes
+    )
 
 
-def _load(path: Path, key: str) -> Any:
+def _load(stream: BufferedReader, path: Path, key: str) -> Any:
     with reading(path, "MATLAB 5.0 file"):
-        return scipy.io.loadmat(path, variable_names=[key])[key]
+        stream.seek(0)
+        return scipy.io.loadmat(stream, variable_names=[key])[key]
 
 
-def _attribute(path: Path, entry: Entry) -> str | float | None:
+def _attribute(stream: BufferedReader, path: Path, entry: Entry) -> str | float | None:
     size = math.prod(entry.shape)
     if entry.problem == _TEXT and 0 < size <= _LONGEST_TEXT:
-        value = _load(path, entry.name)
+        value = _load(stream, path, entry.name)
         return str(value.flat[0]) if value.size == 1 else None
     if entry.problem is None and size == 1:
-        return float(_load(path, entry.name).flat[0])
+        return float(_load(stream, path, entry.name).flat[0])
     return None
 
 
-def _scan(stream: BufferedReader, path: Path) -> Iterator[Entry]:
-    length = path.stat().st_size
+def _scan(stream: BufferedReader, stamp: FileStamp) -> Iterator[Entry]:
+    path, length = stamp.path, stamp.bytes
     order = "<" if stream.read(128)[126:128] == b"IM" else ">"
     position = 128
     while position < length:

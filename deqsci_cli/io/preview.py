@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -99,14 +100,21 @@ def montage(frames: np.ndarray) -> np.ndarray:
     return sheet
 
 
-def _encode_mp4(frames: np.ndarray, fps: float, comment: str) -> bytes:
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
+def need_preview(kind: str) -> None:
+    """Refuse a kind of preview, `gif`, `png` or `mp4`, that cannot be written here.
+
+    Raises:
+        UsageError: a package is missing.
+    """
+    if kind == "mp4" and find_spec("av") is None:
         raise UsageError(
             "writing .mp4 needs the package av",
             hint='pip install "deqsci[video]", or choose .gif',
-        ) from error
+        )
+
+
+def _encode_mp4(frames: np.ndarray, fps: float, comment: str) -> bytes:
+    need_preview("mp4")
     even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2)), "edge")
     buffer = BytesIO()
     with iio.imopen(buffer, "w", plugin="pyav", extension=".mp4") as file:

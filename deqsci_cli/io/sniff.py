@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,13 @@ def sniff(path: str | Path) -> Kind:
     """
     file = require_file(path)
     with reading(file, "file"), file.open("rb") as stream:
+        return sniff_stream(stream, file)
+
+
+def sniff_stream(stream: BufferedReader, path: Path) -> Kind:
+    """As `sniff`, of an open file."""
+    with reading(path, "file"):
+        stream.seek(0)
         head = stream.read(HDF5_OFFSETS[-1] + len(HDF5_SIGNATURE))
     if any(head[offset : offset + 8] == HDF5_SIGNATURE for offset in HDF5_OFFSETS):
         return "hdf5"

@@ -10,9 +10,10 @@ import numpy as np
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
-from deqsci_cli.io.container import Container, open_container
+from deqsci_cli.io.container import Container
 from deqsci_cli.io.finite import check_finite
 from deqsci_cli.io.keys import need_key
+from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.scale import scale_of_video
 
 
@@ -60,9 +61,9 @@ def _read(
     path: Path, role: str, key: str | None, axes: str | None
 ) -> tuple[Container, str, np.ndarray]:
     """The array that plays `role`, as finite (T, H, W), with its name and its file."""
-    container = open_container(path)
-    name = need_key(container, role, key)
-    array = container.read(name)
+    with open_container(path) as container:
+        name = need_key(container, role, key)
+        array = container.read(name)
     known = parse_axes(axes) if axes else container.entries[name].axes
     if known is None and array.ndim == 3:
         # One stack alone has nothing to agree with: time is the shortest axis, or it stays open.

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -19,6 +20,7 @@ import tifffile
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
 
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
@@ -44,46 +46,47 @@ class _Complaints(logging.Handler):
             self.texts.append(text)
 
 
-def _check_pages(path: Path) -> None:
+def _check_pages(file: BufferedReader, path: Path) -> None:
     """Walk the chain of pages, as tifffile does without an end.
 
     Raises:
         InputError: it is circular, or longer than any film.
     """
-    with path.open("rb") as file:
-        head = file.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        big = head[2:4] in (b"+\0", b"\0+")
-        count, link, tag = ("Q", "Q", 20) if big else ("H", "I", 12)
-        place = 8 if big else 4
-        seen: set[int] = set()
-        while len(word := head[place:] if not seen else file.read(struct.calcsize(link))) >= (
-            struct.calcsize(link)
-        ):
-            (offset,) = struct.unpack_from(order + link, word)
-            if offset == 0:
-                return
-            if offset in seen or len(seen) >= _MOST_PAGES:
-                what = "is circular" if offset in seen else f"has more than {_MOST_PAGES:,}"
-                raise InputError(f"the chain of its pages {what}", path=path, hint=_AGAIN)
-            seen.add(offset)
-            file.seek(offset)
-            tags = file.read(struct.calcsize(count))
-            if len(tags) < struct.calcsize(count):
-                return  # cut off, which tifffile tells
-            file.seek(offset + len(tags) + tag * struct.unpack(order + count, tags)[0])
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    count, link, tag = ("Q", "Q", 20) if big else ("H", "I", 12)
+    place = 8 if big else 4
+    seen: set[int] = set()
+    while len(word := head[place:] if not seen else file.read(struct.calcsize(link))) >= (
+        struct.calcsize(link)
+    ):
+        (offset,) = struct.unpack_from(order + link, word)
+        if offset == 0:
+            return
+        if offset in seen or len(seen) >= _MOST_PAGES:
+            what = "is circular" if offset in seen else f"has more than {_MOST_PAGES:,}"
+            raise InputError(f"the chain of its pages {what}", path=path, hint=_AGAIN)
+        seen.add(offset)
+        file.seek(offset)
+        tags = file.read(struct.calcsize(count))
+        if len(tags) < struct.calcsize(count):
+            return  # cut off, which tifffile tells
+        file.seek(offset + len(tags) + tag * struct.unpack(order + count, tags)[0])
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tifffile.TiffFile]:
-    _check_pages(path)
+def _open(stream: BufferedReader, path: Path) -> Iterator[tifffile.TiffFile]:
+    _check_pages(stream, path)
+    stream.seek(0)
     complaints = _Complaints()
     logger = logging.getLogger("tifffile")
     logger.addHandler(complaints)
     try:
         # OME and Micro-Manager metadata may name further files to be read; pages alone never do.
         with tifffile.TiffFile(
-            path,
+            stream,
             _multifile=False,
             is_ome=False,
             is_mmstack=False,
@@ -98,13 +101,14 @@ def _open(path: Path) -> Iterator[tifffile.TiffFile]:
         raise ValueError(complaints.texts[0])
 
 
-def describe_tiff(path: Path) -> Container:
+def describe_tiff(stream: BufferedReader, stamp: FileStamp) -> Container:
     """Describe a TIFF: each series is an array (T, H, W) or (H, W); colour is told as a problem.
 
     Raises:
         InputError: for a damaged file.
     """
-    with reading(path, "TIFF file"), _open(path) as file:
+    path = stamp.path
+    with reading(path, "TIFF file"), _open(stream, path) as file:
         entries: dict[str, Entry] = {}
         for index, series in enumerate(file.series):
             entry = _entry(series, index)
@@ -113,7 +117,11 @@ def describe_tiff(path: Path) -> Container:
             entries[name] = Entry(name, entry.shape, entry.dtype, entry.axes, entry.problem)
         order = list(entries)
         attributes = _attributes(file)
-    return Container(path, "TIFF", entries, lambda key: _load(path, order.index(key)), attributes)
+
+    def load(key: str) -> np.ndarray:
+        return _load(stream, path, order.index(key))
+
+    return Container(stream, stamp, "TIFF", entries, load, attributes)
 
 
 def _entry(series: tifffile.TiffPageSeries, index: int) -> Entry:
@@ -166,8 +174,8 @@ def _ome_attributes(description: str) -> dict[str, Any]:
     return {"scale": record.get("scale"), "provenance": record.get("provenance")}
 
 
-def _load(path: Path, index: int) -> np.ndarray:
-    with reading(path, "TIFF file"), _open(path) as file:
+def _load(stream: BufferedReader, path: Path, index: int) -> np.ndarray:
+    with reading(path, "TIFF file"), _open(stream, path) as file:
         series = file.series[index]
         page = series.keyframe
         if page.is_tiled and page.dtype is not None:

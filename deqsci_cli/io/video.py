@@ -12,9 +12,9 @@ import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.boundary import reading
-from deqsci_cli.io.container import open_container
 from deqsci_cli.io.images import folder_images, image_frames, is_image, natural
 from deqsci_cli.io.limits import byte_budget, check_budget
+from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 
@@ -122,8 +122,8 @@ def _is_stack(path: Path) -> bool:
     if kind != "tiff":
         return kind != "other"
     # A colour TIFF is a picture; pillow reads it.
-    entries = open_container(path).entries.values()
-    return any(entry.problem is None for entry in entries)
+    with open_container(path) as container:
+        return any(entry.problem is None for entry in container.entries.values())
 
 
 def _gather(path: Path, frames: Iterator[np.ndarray], itemsize: int) -> np.ndarray:

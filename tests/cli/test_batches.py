@@ -147,7 +147,7 @@ def test_no_memory_at_all(run, captures, tmp_path, monkeypatch):
     monkeypatch.setattr(solving, "solve", no_memory)
     result = run(*reconstruct(captures, tmp_path / "o"))
     assert result.exit_code == 4 and "memory" in result.stderr
-    assert not films(tmp_path / "o")
+    assert not (tmp_path / "o").exists()
 
 
 def test_the_first_failure_ends_the_run_where_that_is_asked_for(run, captures, tmp_path):

@@ -24,12 +24,14 @@ class Entry:
 
     Attributes:
         run: which run began it.
-        made_from: what decided it: hashes of input, mask and model, and the settings.
+        input: the capture that it belongs to, as an absolute path.
+        made_from: what decided it, as `origin.origin_of_film` lists it.
         outputs: the hashes of the files written, by name; none before they are.
         record: the report's account of it; None before.
     """
 
     run: str
+    input: str
     made_from: dict[str, Any]
     outputs: dict[str, str] = field(default_factory=dict)
     record: Record | None = None

@@ -1,122 +1,31 @@
-"""What a run of `reconstruct` will do: every input looked into, every output named."""
+"""What a run of `reconstruct` will do: every header looked into, every output named."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
-from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.device import check_dtype, choose_device
+from deqsci_cli.engine.batch.config import ReconstructConfig
+from deqsci_cli.engine.batch.job import Job
+from deqsci_cli.engine.batch.manifest import FOLDER, place_of
+from deqsci_cli.engine.batch.origin import origin_of_run
+from deqsci_cli.engine.batch.resume import find_left
+from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
+from deqsci_cli.engine.device import choose_device
 from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
-from deqsci_cli.io import check_absent, identify
-from deqsci_cli.io.provenance import plain
+from deqsci_cli.io import CaptureHeader, OwnFilmError, check_absent, need_preview
+from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.lock import LOCK
+from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.report.page import need_page
 from deqsci_cli.report.report import REPORT, Failure, Record
-
-FORMATS = ("tif", "mat", "h5")
-PREVIEWS = ("gif", "png", "mp4")
-
-
-@dataclass(frozen=True)
-class ReconstructConfig:
-    """Everything that decides a reconstruction.
-
-    Attributes:
-        inputs: capture files.
-        out: folder of films and report.
-        model: a released model, an alias, or a model's folder.
-        reading: how the inputs are to be understood.
-        measurements: which of each file, as `selection.parse_selection` reads it.
-        equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
-        device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), `float64`, or `bfloat16` (the
-            network alone runs in it; residuals stay above some 1e-3).
-        seed: of PyTorch's generator, for models that draw numbers.
-        format: of the films: `tif`, `mat` or `h5`.
-        previews: any of `gif`, `png`, `mp4`.
-        page: write `report.html` as well.
-        overwrite: replace what lies there.
-        resume: leave what an earlier run has made of the same inputs, model and settings.
-        fail_fast: stop at the first input that comes to nothing.
-        batch_size: measurements solved together; None for what suits the device.
-        cluster: None for this process, `local:N` for N processes, or a Dask scheduler's address.
-    """
-
-    inputs: tuple[Path, ...]
-    out: Path
-    model: str = "pnp"
-    reading: Reading = field(default_factory=Reading)
-    measurements: str = ":"
-    equilibrium: dict[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    dtype: str = "float32"
-    seed: int = 0
-    format: str = "tif"
-    previews: tuple[str, ...] = ("gif",)
-    page: bool = False
-    overwrite: bool = False
-    resume: bool = False
-    fail_fast: bool = False
-    batch_size: int | None = None
-    cluster: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.inputs:
-            raise UsageError("there is nothing to reconstruct", hint="name a capture file")
-        if self.format not in FORMATS:
-            raise UsageError(
-                f"films are not written as '{self.format}'", hint=f"one of {', '.join(FORMATS)}"
-            )
-        if unknown := sorted(set(self.previews) - set(PREVIEWS)):
-            raise UsageError(
-                f"there is no preview '{unknown[0]}'", hint=f"one of {', '.join(PREVIEWS)}, none"
-            )
-        check_dtype(self.dtype)
-        if self.resume and self.overwrite:
-            raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UsageError("a batch holds at least 1 measurement")
-
-    @property
-    def several(self) -> bool:
-        """Whether there are other inputs that one at which a reader crashes would take along."""
-        return len(self.inputs) > 1
-
-
-@dataclass(frozen=True)
-class Job:
-    """One measurement to be done, and the files it will become.
-
-    Attributes:
-        input: the capture's file.
-        index: which of its measurements.
-        output: the film.
-        previews: pictures of it.
-        camera: the hash of its mask.
-        shape: `(T, H, W)`.
-        made_from: what decides the film: hashes of input, mask and model, and the settings.
-    """
-
-    input: Path
-    index: int
-    output: Path
-    previews: tuple[Path, ...]
-    camera: str
-    shape: tuple[int, int, int]
-    made_from: dict[str, Any]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (self.output, *self.previews)
 
 
 @dataclass(frozen=True)
@@ -127,22 +36,22 @@ class Plan:
         jobs: in the order of the inputs.
         done: of these, by their films, what an earlier run has left.
         failures: inputs that cannot be read.
-        scales: how each input's scale was found.
-        replaced: what was replaced in an input because it was no number.
+        passed_over: films of our own among the captures of a folder.
         model: to be used, with
         settings: these.
-        sources: every file read, as `identify` gives it.
+        origin: what decides all films of the run, see `origin.origin_of_run`.
+        mask: the stamp of the mask's own file, if there is one.
         fresh: files to be written that must not be there yet, unless they may be replaced.
     """
 
     jobs: tuple[Job, ...]
     done: dict[Path, Record]
     failures: tuple[Failure, ...]
-    scales: dict[Path, str]
-    replaced: dict[Path, tuple[str, ...]]
+    passed_over: tuple[Path, ...]
     model: zoo.Model
     settings: EquilibriumSettings
-    sources: dict[Path, dict[str, Any]]
+    origin: dict[str, Any]
+    mask: FileStamp | None
     fresh: tuple[Path, ...]
 
     def check_fresh(self, config: ReconstructConfig) -> None:
@@ -162,7 +71,7 @@ class Plan:
 
 
 def plan(config: ReconstructConfig) -> Plan:
-    """Load the model, look into every input, name every output; nothing is computed.
+    """Load the model, look into every header, name every output; nothing is computed.
 
     Raises:
         ModelError, UsageError: nothing can be done at all.
@@ -170,123 +79,145 @@ def plan(config: ReconstructConfig) -> Plan:
         InputError: with `fail_fast`, an input that cannot be read.
     """
     choose_device(config.device)
-    if config.page:
-        need_page()
+    _check_packages(config)
     if config.several:
         prepare()
     model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
-    names = _names(config.inputs)
+    origin = origin_of_run(model, settings, config)
+    headers, failures, passed_over = _headers(config)
+    if len(passed_over) == len(config.inputs):
+        raise UsageError("there is nothing to reconstruct: all inputs are films that deqsci made")
     selection = parse_selection(config.measurements)
-    common = {"model": model.sha256, "config": _deciding(config, settings)}
     jobs: list[Job] = []
-    failures: list[Failure] = []
-    scales: dict[Path, str] = {}
-    replaced: dict[Path, tuple[str, ...]] = {}
-    sources: dict[Path, dict[str, Any]] = {}
-    for path, name in zip(config.inputs, names, strict=True):
+    # A file that cannot be read keeps its name, so that the others' do not change once it can.
+    names = _names([path for path in config.inputs if path not in passed_over])
+    for path, header in headers.items():
         try:
-            look = config.reading.look
-            seen = isolated(look, path) if config.several else look(path)
-            chosen = choose(selection, seen.count)
-            sources |= {s: identify(s) for s in seen.sources if s not in sources}
+            jobs += _jobs(config, path, header, names[path], selection)
         except DeqsciError as error:
             if config.fail_fast:
                 raise
-            failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
-            continue
-        scales[path] = seen.scale_rule
-        replaced[path] = seen.replaced
-        for index in chosen:
-            digits = len(str(seen.count - 1))
-            stem = name if seen.count == 1 else f"{name}_{index:0{digits}d}"
-            jobs.append(
-                Job(
-                    input=path,
-                    index=index,
-                    output=config.out / f"{stem}.{config.format}",
-                    previews=tuple(config.out / f"{stem}.{kind}" for kind in config.previews),
-                    camera=seen.camera,
-                    shape=seen.shape,
-                    made_from={
-                        "input": sources[seen.path]["sha256"],
-                        "mask": seen.camera,
-                        "measurement": index,
-                        **common,
-                    },
-                )
-            )
+            failures.append(_failure(path, error))
     _check_twins(jobs)
+    own = [config.out / name for name in (REPORT, *((PAGE,) if config.page else ()))]
+    written = [*own, config.out / LOCK, *(place_of(job.output) for job in jobs)]
+    written += (file for job in jobs for file in job.files)
+    check_no_overlap(written, _read_files(config, model, passed_over))
     if (config.out / FOLDER).is_symlink():
         raise UsageError(
             "the folder of this run's records is a link to another",
             path=config.out / FOLDER,
             hint="take the link away, or give another output folder",
         )
-    entries = [read_entry(job.output) for job in jobs] if config.resume else [None] * len(jobs)
-    done = {
-        job.output: entry.record
-        for job, entry in zip(jobs, entries, strict=True)
-        if entry is not None and entry.record is not None and _is_done(job, entry)
-    }
-    foreign = [
-        file
-        for job, entry in zip(jobs, entries, strict=True)
-        if entry is None
-        for file in job.files
-    ]
-    own = (REPORT, *((PAGE,) if config.page else ()))
-    report = [] if config.resume else [config.out / name for name in own]
-    fresh = (*foreign, *report)
+    done: dict[Path, Record] = {}
+    fresh = [*(file for job in jobs for file in job.files), *own]
+    if config.resume:
+        left = find_left(jobs, origin, config.reading.mask)
+        jobs, done, fresh = left.jobs, left.done, left.foreign
+    masks = (h.mask for h in headers.values() if h.mask is not None)
     planned = Plan(
-        tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
+        jobs=tuple(jobs),
+        done=done,
+        failures=tuple(failures),
+        passed_over=tuple(passed_over),
+        model=model,
+        settings=settings,
+        origin=origin,
+        mask=next(masks, None),
+        fresh=tuple(fresh),
     )
     planned.check_fresh(config)
     return planned
 
 
-def _deciding(config: ReconstructConfig, settings: EquilibriumSettings) -> dict[str, Any]:
-    """The settings that a film depends on."""
-    reading = {k: v for k, v in asdict(config.reading).items() if k != "mask"}
-    table = {
-        "equilibrium": asdict(settings),
-        "reading": reading,
-        "dtype": config.dtype,
-        "seed": config.seed,
-        "format": config.format,
-        "previews": config.previews,
-    }
-    return dict(plain(table))
+def _check_packages(config: ReconstructConfig) -> None:
+    """Refuse what could not be written for want of a package, before it is computed."""
+    if config.page:
+        need_page()
+    for kind in config.previews:
+        need_preview(kind)
 
 
-def _is_done(job: Job, entry: Entry) -> bool:
-    """Whether what lies there is what would be made again."""
-    if entry.made_from != job.made_from or not all(file.is_file() for file in job.files):
-        return False
-    return entry.outputs == {file.name: identify(file)["sha256"] for file in job.files}
+def _headers(
+    config: ReconstructConfig,
+) -> tuple[dict[Path, CaptureHeader], list[Failure], list[Path]]:
+    """The header of every input; what cannot be read, and what is a film of ours."""
+    headers: dict[Path, CaptureHeader] = {}
+    failures: list[Failure] = []
+    passed_over: list[Path] = []
+    read, found = config.reading.read_header, set(config.found)
+    for path in config.inputs:
+        try:
+            headers[path] = isolated(read, path) if config.several else read(path)
+        except DeqsciError as error:
+            if isinstance(error, OwnFilmError) and path in found:
+                passed_over.append(path)
+                continue
+            if config.fail_fast:
+                raise
+            failures.append(_failure(path, error))
+    return headers, failures, passed_over
 
 
-def _names(inputs: Sequence[Path]) -> list[str]:
+def _jobs(
+    config: ReconstructConfig, path: Path, header: CaptureHeader, name: str, selection: Selection
+) -> list[Job]:
+    """The jobs of one file."""
+    digits = len(str(header.count - 1))
+    jobs = []
+    for index in choose(selection, header.count):
+        stem = name if header.count == 1 else f"{name}_{index:0{digits}d}"
+        jobs.append(
+            Job(
+                input=path,
+                stamp=header.stamp,
+                index=index,
+                output=config.out / f"{stem}.{config.format}",
+                previews=tuple(config.out / f"{stem}.{kind}" for kind in config.previews),
+                shape=header.shape,
+            )
+        )
+    return jobs
+
+
+def _read_files(
+    config: ReconstructConfig, model: zoo.Model, passed_over: Sequence[Path]
+) -> Iterable[Path]:
+    """Every file that the run reads; films that are passed over are not among them."""
+    yield from set(config.inputs).difference(passed_over)
+    yield from config.lists
+    yield model.path
+    if config.reading.mask is not None:
+        yield config.reading.mask
+
+
+def _failure(path: Path, error: DeqsciError) -> Failure:
+    return Failure(str(path), str(error), error.hint, error.exit_code)
+
+
+def _names(inputs: Sequence[Path]) -> dict[Path, str]:
     """A name for each input's films: its stem, with as much of what sets it apart as needed."""
-    stems, files = Counter(p.stem for p in inputs), Counter(p.name for p in inputs)
-    names = []
+    stems = Counter(path.stem.casefold() for path in inputs)
+    files = Counter(path.name.casefold() for path in inputs)
+    names = {}
     for path in inputs:
         name = path.stem
-        if stems[path.stem] > 1 and path.suffix:
+        if stems[path.stem.casefold()] > 1 and path.suffix:
             name += f"-{path.suffix[1:]}"
-        if files[path.name] > 1:
+        if files[path.name.casefold()] > 1:
             name = f"{path.resolve().parent.name}-{name}"
-        names.append(name)
+        names[path] = name
     return names
 
 
 def _check_twins(jobs: Sequence[Job]) -> None:
-    """Refuse two measurements that would become one film."""
-    seen: dict[Path, Job] = {}
+    """Refuse two measurements that would become one film, on any file system."""
+    seen: dict[str, Job] = {}
     for job in jobs:
-        other = seen.setdefault(job.output, job)
+        other = seen.setdefault(job.output.name.casefold(), job)
         if other is not job:
             raise UsageError(
                 f"{other.input} and {job.input} would both become {job.output.name}",
-                hint="give them in separate runs",
+                hint="give them in separate runs, each with an output folder of its own",
             )

@@ -7,9 +7,8 @@ it gives back can be sent there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, record_of, write_entry
-from deqsci_cli.engine.batch.plan import Job, ReconstructConfig
+from deqsci_cli.engine.batch.films import add_previews, write_outputs
+from deqsci_cli.engine.batch.job import Job, Order, Task
+from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.device import (
     choose_device,
     keep_freed_memory,
@@ -26,48 +26,26 @@ from deqsci_cli.engine.device import (
     suitable_batch,
 )
 from deqsci_cli.engine.isolation import isolated
-from deqsci_cli.engine.reading import mask_sha256
 from deqsci_cli.engine.solving import Reconstruction, Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
-from deqsci_cli.errors import DeqsciError, DeviceError, InputError, StorageError, UsageError
-from deqsci_cli.io import (
-    Capture,
-    check_absent,
-    identify,
-    remove_leftovers,
-    write_film,
-    write_preview,
+from deqsci_cli.errors import (
+    DeqsciError,
+    DeviceError,
+    InputError,
+    ModelError,
+    StorageError,
+    UsageError,
 )
+from deqsci_cli.io import Capture
 from deqsci_cli.io.boundary import enough_memory
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.io.file_version import changed
 from deqsci_cli.report.report import Failure, Record
 
 # Solving takes the whole device; reading and writing go on beside it in other threads. It is one
 # thread for all, since OpenMP keeps a team for each and lets none of them wait for work actively
 # once they are more than the cores: small pictures then take twice as long.
 _SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
-
-
-@dataclass(frozen=True)
-class Task:
-    """Measurements of one camera, to be solved together.
-
-    Attributes:
-        run: the run's own name, by which it knows its films should a worker have died over them.
-        jobs: which.
-        config: of the run.
-        settings: of the solver.
-        stamp: what every film is told of its origin.
-        threads: PyTorch's, in a process that this run has made; None to leave them as they are.
-    """
-
-    run: str
-    jobs: tuple[Job, ...]
-    config: ReconstructConfig
-    settings: EquilibriumSettings
-    stamp: dict[str, Any]
-    threads: int | None = None
 
 
 def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | Failure]:
@@ -79,88 +57,135 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
     Raises:
         StorageError: nothing more can be written.
     """
-    if task.threads is not None:
+    order = task.order
+    if order.threads is not None:
         keep_freed_memory()
     done: dict[int, Record | Failure] = {}
     captures: dict[int, Capture] = {}
-    for place, found in enumerate(_read(task)):
+    for place, job in enumerate(task.jobs):
         # Another worker may have come so far before it died.
-        if record := record_of(task.jobs[place].output, task.run):
+        if record := record_of(job.output, order.run):
             done[place] = record
-        elif isinstance(found, Capture):
+        elif job.keep_film:
+            done[place] = _written(job, add_previews, order, job)
+    left = {place: job for place, job in enumerate(task.jobs) if place not in done}
+    for place, found in zip(left, _read(order, left.values()), strict=True):
+        if isinstance(found, Capture):
             captures[place] = found
         else:
-            done[place] = _failure(task.jobs[place], found)
-    if captures:
-        measurements = [c.measurements[task.jobs[p].index] for p, c in captures.items()]
-        mask = next(iter(captures.values())).mask
-        try:
-            truths = [c.truth_of(task.jobs[p].index) for p, c in captures.items()]
-            solution, seconds = _SOLVER.submit(
-                _timed, task, measurements, mask, truths, on_iteration
-            ).result()
-            seconds /= len(captures)
-        except DeviceError as error:
-            return [done.get(p, _failure(job, error)) for p, job in enumerate(task.jobs)]
-        for number, (place, capture) in enumerate(captures.items()):
-            done[place] = _write(task, task.jobs[place], capture, solution, number, seconds)
+            done[place] = _failure(left[place], found)
+    for alike in _by_mask(captures):
+        jobs = [task.jobs[place] for place in alike]
+        results = _reconstruct(order, jobs, [captures[place] for place in alike], on_iteration)
+        done |= zip(alike, results, strict=True)
     return [done[place] for place in range(len(task.jobs))]
 
 
-def _read(task: Task) -> Iterator[Capture | DeqsciError]:
+def _by_mask(captures: dict[int, Capture]) -> list[list[int]]:
+    """The places of captures whose masks are equal, together."""
+    groups: list[list[int]] = []
+    for place, capture in captures.items():
+        for group in groups:
+            if np.array_equal(captures[group[0]].mask, capture.mask):
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    return groups
+
+
+def _reconstruct(
+    order: Order,
+    jobs: Sequence[Job],
+    captures: Sequence[Capture],
+    on_iteration: OnIteration | None,
+) -> list[Record | Failure]:
+    """Solve measurements of one mask together, and write their films."""
+    pairs = list(zip(jobs, captures, strict=True))
+    measurements = [capture.measurements[job.index] for job, capture in pairs]
+    truths = [capture.truth_of(job.index) for job, capture in pairs]
+    try:
+        solution, seconds = _SOLVER.submit(
+            _timed, order, measurements, captures[0].mask, truths, on_iteration
+        ).result()
+    except (DeviceError, ModelError) as error:
+        return [_failure(job, error) for job in jobs]
+    each = seconds / len(jobs)
+    return [
+        _written(job, write_outputs, order, job, capture, solution, number, each)
+        for number, (job, capture) in enumerate(pairs)
+    ]
+
+
+def _written(job: Job, write: Callable[..., Record], *arguments: Any) -> Record | Failure:
+    """What `write` made for a job; a full disk ends the run, anything else this job alone."""
+    try:
+        with enough_memory("write", job.output):
+            return write(*arguments)
+    except StorageError:
+        raise
+    except DeqsciError as error:
+        return _failure(job, error)
+
+
+def _read(order: Order, jobs: Iterable[Job]) -> Iterator[Capture | DeqsciError]:
     """The capture of each job, or why there is none; each file is read once."""
     path, found = None, None
-    for job in task.jobs:
+    for job in jobs:
         if job.input != path:
-            path, found = job.input, _load(task, job)
+            path, found = job.input, _load(order, job)
         assert found is not None
         yield found
 
 
-def _load(task: Task, job: Job) -> Capture | DeqsciError:
+def _load(order: Order, job: Job) -> Capture | DeqsciError:
+    """The capture, if its files are still those that the run was planned for."""
     try:
-        load = task.config.reading.load
-        capture = isolated(load, job.input) if task.config.several else load(job.input)
-        same = identify(job.input)["sha256"] == job.made_from["input"]
-        if same and mask_sha256(capture) == job.camera:
-            return capture
-        return InputError(
-            "the file has changed since this run began, or reads differently each time",
-            path=job.input,
-            hint="start again when nothing writes to it, or copy it again",
-        )
+        load = order.reading.load
+        capture = isolated(load, job.input) if order.isolate else load(job.input)
     except (InputError, UsageError, DeviceError) as error:
         return error
+    planned = (job.stamp, *(() if order.mask is None else (order.mask,)))
+    for version, stamp in zip(capture.versions, planned, strict=True):
+        if version.stamp != stamp:
+            return changed(stamp.path)
+    return capture
 
 
-def _timed(task: Task, *arguments: Any) -> tuple[Reconstruction, float]:
+def _timed(
+    order: Order,
+    measurements: Sequence[np.ndarray],
+    mask: np.ndarray,
+    truths: Sequence[np.ndarray | None],
+    on_iteration: OnIteration | None,
+) -> tuple[Reconstruction, float]:
     """The solution, and the seconds that it took."""
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
+    if order.threads is not None:
+        torch.set_num_threads(order.threads)
     began = time.perf_counter()
-    with memory_errors(choose_device(task.config.device), task.jobs[0].shape):
-        return _solve(task, *arguments), time.perf_counter() - began
+    with memory_errors(choose_device(order.device), mask.shape):
+        found = _solve(order, measurements, mask, truths, on_iteration)
+        return found, time.perf_counter() - began
 
 
 def _solve(
-    task: Task,
+    order: Order,
     measurements: Sequence[np.ndarray],
     mask: np.ndarray,
     truths: Sequence[np.ndarray | None],
     on_iteration: OnIteration | None,
 ) -> Reconstruction:
     """All at once, or, where the memory is too small for that, in halves of halves."""
-    config = task.config
-    run = _reconstructor(config.model, task.settings, config.device, config.dtype)
+    run = _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
     try:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(order.seed)
         return run(np.stack(measurements), mask, on_iteration, truths=truths)
     except DeviceError:
         if len(measurements) == 1:
             raise
     half = len(measurements) // 2
     parts = [
-        _solve(task, measurements[part], mask, truths[part], on_iteration)
+        _solve(order, measurements[part], mask, truths[part], on_iteration)
         for part in (slice(half), slice(half, None))
     ]
     lists = ("residual", "residuals", "evaluations", "status", "psnrs")
@@ -170,72 +195,34 @@ def _solve(
 
 @lru_cache(maxsize=1)
 def _reconstructor(
-    model: str, settings: EquilibriumSettings, device: str, dtype: str
+    model: str, fingerprint: str, settings: EquilibriumSettings, device: str, dtype: str
 ) -> Reconstructor:
-    return Reconstructor(zoo.load(model), settings, device=device, dtype=dtype)
+    """The model, kept for the next task. It is known by its content, not by where it lies.
 
-
-def _write(
-    task: Task, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
-) -> Record | Failure:
-    """Write one film and what belongs to it, judge it where there is truth."""
-    try:
-        with enough_memory("write", job.output):
-            return _written(task, job, capture, solution, place, seconds)
-    except StorageError:
-        raise
-    except DeqsciError as error:
-        return _failure(job, error)
-
-
-def _written(
-    task: Task, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
-) -> Record:
-    entry = read_entry(job.output)
-    own = entry is not None and entry.run == task.run
-    overwrite = own or task.config.overwrite or task.config.resume
-    video = solution.x[place].float().numpy()
-    stamp = task.stamp | {
-        "input": job.input.name,
-        "measurement": job.index,
-        "made_from": {name: job.made_from[name] for name in ("input", "mask")},
-    }
-    check_absent(job.files, overwrite=overwrite)
-    for file in (*job.files, place_of(job.output)):
-        remove_leftovers(file)
-    write_entry(job.output, Entry(task.run, job.made_from))
-    write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
-    for preview in job.previews:
-        write_preview(preview, video, provenance=stamp, overwrite=overwrite)
-    record = Record(
-        input=str(job.input),
-        index=job.index,
-        output=str(job.output),
-        previews=tuple(map(str, job.previews)),
-        model=task.stamp["model"]["name"],
-        seconds=seconds,
-        scale=capture.scale,
-        scale_rule=capture.scale_rule,
-        replaced=capture.replaced,
-        **solution.facts(place),
-        **judge(video, capture.truth_of(job.index)),
-    )
-    hashes = {file.name: identify(file)["sha256"] for file in job.files}
-    write_entry(job.output, Entry(task.run, job.made_from, hashes, record))
-    return record
+    Raises:
+        ModelError: what lies there is not what the run was planned with.
+    """
+    found = zoo.load(model)
+    if found.fingerprint != fingerprint:
+        raise ModelError(
+            "the model has changed since this run began",
+            path=found.path,
+            hint="start again with --resume when nothing writes to it",
+        )
+    return Reconstructor(found, settings, device=device, dtype=dtype)
 
 
 def _failure(job: Job, error: DeqsciError) -> Failure:
     return Failure(str(job.input), str(error), error.hint, error.exit_code)
 
 
-def split(config: ReconstructConfig, jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
-    """Jobs of one camera together, in batches of the size asked for, or of one that suits."""
-    cameras: dict[str, list[Job]] = {}
+def split(order: Order, jobs: Sequence[Job], batch_size: int | None) -> list[Task]:
+    """Jobs that can be solved together, in batches of the size asked for, or of one that suits."""
+    alike: dict[tuple[int, int, int], list[Job]] = {}
     for job in jobs:
-        cameras.setdefault(job.camera, []).append(job)
-    batches = []
-    for alike in cameras.values():
-        size = config.batch_size or suitable_batch(config.device, alike[0].shape)
-        batches += [tuple(alike[i : i + size]) for i in range(0, len(alike), size)]
-    return batches
+        alike.setdefault(job.shape, []).append(job)
+    tasks = []
+    for shape, group in alike.items():
+        size = batch_size or suitable_batch(order.device, shape)
+        tasks += [Task(order, tuple(group[i : i + size])) for i in range(0, len(group), size)]
+    return tasks

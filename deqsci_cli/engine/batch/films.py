@@ -1,0 +1,109 @@
+"""What is written for one measurement: its film, previews of it, and the entry that tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from deqsci_cli.engine.batch.job import Job, Order
+from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, write_entry
+from deqsci_cli.engine.batch.origin import origin_of_film
+from deqsci_cli.engine.solving import Reconstruction
+from deqsci_cli.io import (
+    Capture,
+    as_read,
+    check_absent,
+    read_film,
+    remove_leftovers,
+    write_film,
+    write_preview,
+)
+from deqsci_cli.io.file_version import FileVersion, changed, read_version
+from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.report import Record
+
+
+def write_outputs(
+    order: Order, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
+) -> Record:
+    """Write one film and what belongs to it, judge it where there is truth.
+
+    Args:
+        order: of the run.
+        job: the measurement.
+        capture: that it is from.
+        solution: of several measurements, of which
+        place: tells this one's.
+        seconds: that it took.
+
+    Raises:
+        StorageError: nothing more can be written.
+        DeqsciError: this film cannot be written.
+    """
+    entry = read_entry(job.output)
+    overwrite = order.replace or (entry is not None and entry.run == order.run)
+    video = solution.x[place].float().numpy()
+    made_from = origin_of_film(order.origin, job.index, *_versions(capture))
+    stamp = order.stamp | {
+        "input": job.input.name,
+        "measurement": job.index,
+        "made_from": {name: made_from[name] for name in ("input", "mask")},
+    }
+    check_absent(job.files, overwrite=overwrite)
+    for file in (*job.files, place_of(job.output)):
+        remove_leftovers(file)
+    begun = Entry(order.run, str(job.input.resolve()), made_from)
+    write_entry(job.output, begun)
+    write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
+    # Of the film as it is read back, so that a preview made later is the same.
+    shown = as_read(video, capture.scale)
+    for preview in job.previews:
+        write_preview(preview, shown, provenance=stamp, overwrite=overwrite)
+    record = Record(
+        input=str(job.input),
+        index=job.index,
+        output=str(job.output),
+        previews=tuple(map(str, job.previews)),
+        model=order.stamp["model"]["name"],
+        seconds=seconds,
+        scale=capture.scale,
+        scale_rule=capture.scale_rule,
+        replaced=capture.replaced,
+        sources=tuple(version.to_json() for version in capture.versions),
+        **solution.facts(place),
+        **judge(video, capture.truth_of(job.index)),
+    )
+    hashes = {file.name: read_version(file).sha256 for file in job.files}
+    write_entry(job.output, replace(begun, outputs=hashes, record=record))
+    return record
+
+
+def _versions(capture: Capture) -> tuple[FileVersion, FileVersion | None]:
+    """Of the capture's file, and of its mask's own file."""
+    own, *mask = capture.versions
+    return own, mask[0] if mask else None
+
+
+def add_previews(order: Order, job: Job) -> Record:
+    """Write the previews that are missing beside a film that is kept.
+
+    Raises:
+        StorageError: nothing more can be written.
+        DeqsciError: the film is no longer what the run was planned with.
+    """
+    entry = read_entry(job.output)
+    if entry is None or entry.record is None:
+        raise changed(job.output)
+    film = read_film(job.output)
+    hashes = dict(entry.outputs)
+    for preview in job.missing_previews(hashes, _sha256):
+        remove_leftovers(preview)
+        write_preview(preview, film.frames, provenance=film.provenance, overwrite=True)
+        hashes[preview.name] = read_version(preview).sha256
+    record = replace(entry.record, previews=tuple(map(str, job.previews)))
+    write_entry(job.output, replace(entry, run=order.run, outputs=hashes, record=record))
+    return record
+
+
+def _sha256(path: Path) -> str | None:
+    return read_version(path).sha256 if path.is_file() else None

@@ -1,0 +1,93 @@
+"""What is sent to a worker: measurements to be done, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli.engine.reading import Reading
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.io.file_version import FileStamp
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement to be done, and the files it will become.
+
+    Attributes:
+        input: the capture's file.
+        stamp: of that file, when the run was planned.
+        index: which of its measurements.
+        output: the film.
+        previews: pictures of it.
+        shape: `(T, H, W)`.
+        keep_film: the film is there already; only previews are missing.
+    """
+
+    input: Path
+    stamp: FileStamp
+    index: int
+    output: Path
+    previews: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    keep_film: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.output, *self.previews)
+
+    def missing_previews(
+        self, hashes: Mapping[str, str], sha256: Callable[[Path], str | None]
+    ) -> list[Path]:
+        """The previews that are not there, or not as they were written.
+
+        Args:
+            hashes: of the files written, by name.
+            sha256: the hash of a file, None where it cannot be read.
+        """
+        return [p for p in self.previews if p.name not in hashes or sha256(p) != hashes[p.name]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What all tasks of a run have in common; it names none of the run's other inputs.
+
+    Attributes:
+        run: the run's own name, by which it knows its films should a worker die over them.
+        model: where the model is found, as `zoo.load` takes it, and
+        fingerprint: what must be found there.
+        settings: of the solver.
+        reading: how captures are to be understood.
+        mask: the stamp of the mask's own file, when the run was planned.
+        device, dtype, seed: as in `ReconstructConfig`.
+        isolate: files are read in a process of their own.
+        replace: what lies there may be replaced.
+        origin: what decides all films of the run, see `origin.origin_of_run`.
+        stamp: what every film is told of its origin.
+        threads: PyTorch's, in a process that this run has made; None to leave them as they are.
+    """
+
+    run: str
+    model: str
+    fingerprint: str
+    settings: EquilibriumSettings
+    reading: Reading
+    mask: FileStamp | None
+    device: str
+    dtype: str
+    seed: int
+    isolate: bool
+    replace: bool
+    origin: dict[str, Any]
+    stamp: dict[str, Any]
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Measurements to be read, solved and written by one worker."""
+
+    order: Order
+    jobs: tuple[Job, ...]

@@ -1,0 +1,61 @@
+"""What decides a film. This is the one list of it: `--resume` keeps a film whose list is the same.
+
+Not on it, since they do not change a film: where files lie and what they are called, previews and
+pages, the number of threads, workers and batches. The device is not on it either: a GPU's rounding
+differs from a CPU's by less than the tolerance of the solver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from deqsci_cli import __version__
+from deqsci_cli.engine.batch.config import ReconstructConfig
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.io.file_version import FileVersion
+from deqsci_cli.io.provenance import plain
+from deqsci_cli.zoo import Model
+
+
+def origin_of_run(
+    model: Model, settings: EquilibriumSettings, config: ReconstructConfig
+) -> dict[str, Any]:
+    """What decides all films of a run, as plain values.
+
+    Returns:
+        `deqsci` (the version), `model` (the hash of its architecture, options and weights), and
+        `config`: the settings of the solver, how captures are read, precision, seed, film format.
+    """
+    reading = {name: value for name, value in asdict(config.reading).items() if name != "mask"}
+    table = {
+        "deqsci": __version__,
+        "model": model.fingerprint,
+        "config": {
+            "equilibrium": asdict(settings),
+            "reading": reading,
+            "dtype": config.dtype,
+            "seed": config.seed,
+            "format": config.format,
+        },
+    }
+    return dict(plain(table))
+
+
+def origin_of_film(
+    run: dict[str, Any], measurement: int, capture: FileVersion, mask: FileVersion | None
+) -> dict[str, Any]:
+    """What decides one film: the run's list, and the content of the files it is made from.
+
+    Args:
+        run: from `origin_of_run`.
+        measurement: which of the capture's.
+        capture: the file with the measurement.
+        mask: the mask's own file; None where the mask lies in the capture.
+    """
+    return {
+        **run,
+        "measurement": measurement,
+        "input": capture.sha256,
+        "mask": None if mask is None else mask.sha256,
+    }

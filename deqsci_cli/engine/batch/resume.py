@@ -1,0 +1,131 @@
+"""What an earlier run has left, and to which input it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deqsci_cli.engine.batch.job import Job
+from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry
+from deqsci_cli.engine.batch.origin import origin_of_film
+from deqsci_cli.errors import DeqsciError, UsageError
+from deqsci_cli.io import read_film
+from deqsci_cli.io.file_version import FileVersion, read_version
+from deqsci_cli.report.report import Record
+
+
+@dataclass
+class Left:
+    """The jobs of a run, and what is left of an earlier one.
+
+    Attributes:
+        jobs: all of them; of some the film is kept and only previews are to be made.
+        done: by their films, those that need nothing.
+        foreign: files that no entry says are ours.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    done: dict[Path, Record] = field(default_factory=dict)
+    foreign: list[Path] = field(default_factory=list)
+
+
+def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], mask: Path | None) -> Left:
+    """Look for each job's film, and whether it is what would be made again.
+
+    Args:
+        jobs: of the run.
+        run_origin: from `origin.origin_of_run`.
+        mask: the mask's own file, if there is one.
+
+    Raises:
+        UsageError: a film belongs to another input, or there is no telling.
+    """
+    versions = _Versions()
+    left = Left()
+    for job in jobs:
+        entry = read_entry(job.output)
+        if entry is None:
+            _check_damaged(job, versions)
+            if not place_of(job.output).exists():
+                left.foreign += job.files
+        elif job.output.exists():
+            _check_owner(job, entry, versions)
+        if entry is not None and entry.record is not None and job.output.is_file():
+            job = _kept(job, entry, run_origin, mask, versions)
+            if job.keep_film and not job.missing_previews(entry.outputs, versions.sha256):
+                left.done[job.output] = entry.record
+        left.jobs.append(job)
+    return left
+
+
+class _Versions:
+    """Versions of files, each read once; None for one that cannot be read."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, FileVersion | None] = {}
+
+    def of(self, path: Path) -> FileVersion | None:
+        if path not in self.known:
+            try:
+                self.known[path] = read_version(path)
+            except DeqsciError:  # whoever reads it later tells why
+                self.known[path] = None
+        return self.known[path]
+
+    def sha256(self, path: Path) -> str | None:
+        found = self.of(path)
+        return None if found is None else found.sha256
+
+
+def _kept(
+    job: Job,
+    entry: Entry,
+    run_origin: dict[str, Any],
+    mask: Path | None,
+    versions: _Versions,
+) -> Job:
+    """The job, with `keep_film` if its film is what would be made again."""
+    # The cheap comparison first: inputs need not be read where the settings differ.
+    settings = {name: entry.made_from.get(name) for name in run_origin}
+    if settings != run_origin or entry.made_from.get("measurement") != job.index:
+        return job
+    capture, own_mask = versions.of(job.input), None if mask is None else versions.of(mask)
+    if capture is None or (mask is not None and own_mask is None):
+        return job
+    if entry.made_from != origin_of_film(run_origin, job.index, capture, own_mask):
+        return job
+    same = entry.outputs.get(job.output.name) == versions.sha256(job.output)
+    return replace(job, keep_film=same)
+
+
+def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
+    """A film belongs to one input: the same file, or one of the same content."""
+    if entry.input == str(job.input.resolve()):
+        return
+    if entry.made_from.get("input") == versions.sha256(job.input):
+        return
+    raise UsageError(
+        f"this film belongs to {entry.input}; that of {job.input} would take its place",
+        path=job.output,
+        hint="give each its own output folder",
+    )
+
+
+def _check_damaged(job: Job, versions: _Versions) -> None:
+    """Where the entry is damaged, the film itself may tell that it is this input's."""
+    entry = place_of(job.output)
+    if not entry.exists() or not job.output.exists():
+        return
+    try:
+        made_from = (read_film(job.output).provenance or {}).get("made_from")
+    except DeqsciError:
+        made_from = None
+    if isinstance(made_from, dict) and made_from.get("input") == versions.sha256(job.input):
+        return
+    raise UsageError(
+        f"the record of this film is damaged ({entry}), and the film does not tell its input",
+        path=job.output,
+        hint="take both files away to have the film made again, or give another output folder",
+    )

@@ -1,0 +1,45 @@
+"""A file is opened once: to tell its format, list and read its arrays, and hash its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deqsci_cli.errors import InputError
+from deqsci_cli.io import hdf5, mat, tiff
+from deqsci_cli.io.boundary import reading, require_file
+from deqsci_cli.io.container import Container
+from deqsci_cli.io.file_version import stamp_of
+from deqsci_cli.io.sniff import sniff_stream
+
+
+@contextmanager
+def open_container(path: str | Path) -> Iterator[Container]:
+    """Describe a .mat (v5, v7.3), HDF5 or TIFF file, whichever its first bytes say it is.
+
+    The arrays can be read as long as the block goes on.
+
+    Raises:
+        InputError: for a missing, damaged or foreign file.
+    """
+    file = require_file(path)
+    with reading(file, "file"):
+        stream = file.open("rb")
+    with stream:
+        stamp = stamp_of(stream, file)
+        kind = sniff_stream(stream, file)
+        if kind == "mat":
+            described = mat.describe_mat(stream, stamp)
+        elif kind == "hdf5":
+            described = hdf5.describe_hdf5(stream, stamp)
+        elif kind == "tiff":
+            described = tiff.describe_tiff(stream, stamp)
+        else:
+            raise InputError(
+                "this is none of the array formats read here (MATLAB 5.0 or 7.3, HDF5, TIFF), "
+                "whatever its name says",
+                path=path,
+                hint="save it again as one of these",
+            )
+        yield described
