@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,8 +126,8 @@ def reconstruct(
         return
     found = _run(config, quiet=quiet, verbose=verbose)
     if as_json:
-        for record in found.measurements:
-            console.json_line(record.to_json())
+        for result in (*found.measurements, *found.failures):
+            console.json_line(asdict(result))
     elif found.measurements:
         _show_report(found)
     console.show_failures(found.failures)
