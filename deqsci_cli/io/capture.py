@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
+from deqsci_cli.io.axes import parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container, open_container
 from deqsci_cli.io.describe import describe
 from deqsci_cli.io.finite import check_finite, check_way, replaced, tell
@@ -147,8 +147,7 @@ def load_capture(
         chosen.append(("truth", source, truth_name))
     arrays = [container.read(name) for _, container, name in chosen]
     stacks = [
-        Stack(f"{what} {name!r}", array.shape, given_axes or container.entries[name].axes)
-        for (what, container, name), array in zip(chosen, arrays, strict=True)
+        container.stack(name, f"{what} {name!r}", given_axes) for what, container, name in chosen
     ]
     orders = resolve(stacks, path=source.path)
     arrays = [to_thw(array, order) for array, order in zip(arrays, orders, strict=True)]
