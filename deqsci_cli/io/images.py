@@ -18,8 +18,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".ti
 # Pillow's modes that are read as they are (imageio makes colours of palettes), and those that it
 # brings to one of these.
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_CONVERTED = {"CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBX": "RGB"}
-_CONVERTED |= {"RGBa": "RGBA", "PA": "RGBA", "La": "LA"}
+_CONVERTED = {"CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA", "La": "LA"}
 _MAGICS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P5", b"P6", b"II*\0", b"MM\0*")
 
 
