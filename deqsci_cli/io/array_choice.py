@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
+from deqsci_cli.io.axes import parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.keys import find_key, need_key
 
@@ -79,9 +79,7 @@ def choose_arrays(
     if truth_name is not None:
         found.append(("truth", source, truth_name))
     stacks = [
-        Stack(f"{role} {name!r}", entry.shape, given_axes or entry.axes)
-        for role, container, name in found
-        for entry in [container.entry(name)]
+        container.stack(name, f"{role} {name!r}", given_axes) for role, container, name in found
     ]
     orders = resolve(stacks, path=source.path)
     return {

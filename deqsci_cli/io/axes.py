@@ -13,16 +13,23 @@ from deqsci_cli.errors import InputError, UsageError
 
 # The two layouts in circulation: this project's own, and MATLAB's.
 _LAYOUTS = ("THW", "HWT")
+# With time in each place: what a picture's sizes alone can tell from one another.
+_PLACES = ("THW", "HWT", "HTW")
+_ORDERS = ("THW", "HWT", "HTW", "TWH", "WHT", "WTH")
 _SYNONYMS = str.maketrans({"N": "T", "Z": "T", "F": "T", "Y": "H", "X": "W"})
 
 
 @dataclass(frozen=True)
 class Stack:
-    """An array whose axes are to be found: its name in messages, shape, and axes if known."""
+    """An array whose axes are to be found: its name in messages, shape, and axes if known.
+
+    `assumed` axes are the usual ones of the file's format: nothing in the file says so.
+    """
 
     what: str
     shape: tuple[int, ...]
     axes: str | None
+    assumed: bool = False
 
 
 def parse_axes(text: str) -> str:
@@ -53,6 +60,7 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
 
     Known axes stay. The open ones take the layout, (T, H, W) or (H, W, T), in which the picture
     sizes agree; where both agree, all stacks share one layout, and time is the shortest axis.
+    Axes found or assumed so must be the only ones that fit, or have time as the shortest axis.
 
     Returns:
         For each stack its axes, a permutation of "THW".
@@ -90,27 +98,52 @@ def resolve(stacks: Sequence[Stack], *, path: Path) -> list[str]:
         fitting = [
             c for c in fitting if all(_time_is_shortest(stacks[i].shape, c[i]) for i in deep)
         ]
-    if len(fitting) != 1:
+    if len(fitting) != 1 or _has_rival(stacks, fitting[0]):
         shapes = ", ".join(f"{stack.what} {stack.shape}" for stack in stacks)
         raise InputError(
-            f"the order of the axes is open: {shapes}",
+            f"the order of the axes is open: {shapes}{_as_usual(stacks)}",
             path=path,
             hint=_advice(stacks),
         )
     return list(fitting[0])
 
 
+def _has_rival(stacks: Sequence[Stack], chosen: Sequence[str]) -> bool:
+    """Whether another order fits as well, and time, as the shortest axis, does not tell them apart.
+
+    The rivals are orders that --axes could give to all stacks.
+    """
+    deep = [(stack, axes) for stack, axes in zip(stacks, chosen, strict=True) if _is_deep(stack)]
+    free = [(stack, axes) for stack, axes in deep if stack.assumed or _full(stack) is None]
+    orders = {axes for _, axes in free}
+    if not free or not {axes for _, axes in deep} <= orders:
+        return False
+    if len(orders) == 1 and all(_time_is_shortest(stack.shape, axes) for stack, axes in free):
+        return False
+    return any(order not in orders or len(orders) > 1 for order in _fitting(stacks, _PLACES))
+
+
+def _as_usual(stacks: Sequence[Stack]) -> str:
+    """What the format's usual order would make of the last of the stacks, as half a sentence."""
+    for stack in reversed(stacks):
+        if stack.assumed and stack.axes and _is_deep(stack):
+            height, width = _picture(stack, stack.axes)
+            frames = stack.shape[stack.axes.index("T")]
+            return f"; as {stack.axes} these are {frames} frames of {height} x {width} pixels"
+    return ""
+
+
 def _advice(stacks: Sequence[Stack]) -> str | None:
     """Which orders, given for all of them, would do; those with time as the shortest axis first."""
-    orders = [
-        order
-        for order in ("THW", "HWT", "HTW", "TWH", "WHT", "WTH")
-        if len({_picture(stack, order) for stack in stacks}) == 1
-    ]
-    deep = [stack.shape for stack in stacks if len(stack.shape) == 3]
-    short = [o for o in orders if all(_time_is_shortest(shape, o) for shape in deep)]
-    chosen = [f"--axes {order}" for order in (short or orders)[:3]]
-    return f"tell the order with {' or '.join(chosen)}" if chosen else None
+    orders = _fitting(stacks, _ORDERS)
+    deep = [stack.shape for stack in stacks if _is_deep(stack)]
+    orders.sort(key=lambda order: not all(_time_is_shortest(shape, order) for shape in deep))
+    return f"tell the order with --axes {' or --axes '.join(orders)}" if orders else None
+
+
+def _fitting(stacks: Sequence[Stack], orders: Sequence[str]) -> list[str]:
+    """Those orders that, given to all stacks, make the picture sizes agree."""
+    return [order for order in orders if len({_picture(stack, order) for stack in stacks}) == 1]
 
 
 def _full(stack: Stack) -> str | None:
@@ -123,8 +156,12 @@ def _full(stack: Stack) -> str | None:
 
 
 def _picture(stack: Stack, axes: str) -> tuple[int, int]:
-    flat = axes.replace("T", "") if len(stack.shape) == 2 else axes
-    return stack.shape[flat.index("H")], stack.shape[flat.index("W")]
+    axes = axes if _is_deep(stack) else axes.replace("T", "")
+    return stack.shape[axes.index("H")], stack.shape[axes.index("W")]
+
+
+def _is_deep(stack: Stack) -> bool:
+    return len(stack.shape) == 3
 
 
 def _time_is_shortest(shape: tuple[int, ...], axes: str) -> bool:

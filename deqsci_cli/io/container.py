@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.axes import Stack
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.file_version import FileStamp, FileVersion, version_of
 from deqsci_cli.io.limits import check_budget
@@ -22,8 +23,11 @@ from deqsci_cli.io.limits import check_budget
 class Entry:
     """One named array, as its header tells it.
 
-    `axes` is a permutation of "THW" (its last two letters of interest for rank 2) where the
-    format or the file fixes it, else None. `problem` says why the entry cannot be read.
+    `dtype` is the type that the values have for whoever wrote them, and when they are read; the
+    file may store them in another. `axes` is a permutation of "THW" (its last two letters of
+    interest for rank 2) where the format or the file fixes it, else None. `assumed` axes are the
+    format's usual ones, which other programs may not have kept. `problem` says why the entry
+    cannot be read.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Entry:
     dtype: str
     axes: str | None = None
     problem: str | None = None
+    assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,18 @@ class Container:
                 hint="the file is damaged; copy or export it again",
             )
         return array
+
+    def stack(self, key: str, what: str, axes: str | None = None) -> Stack:
+        """The array of `key` for `axes.resolve`, by its header alone.
+
+        Args:
+            what: its name in messages.
+            axes: what the user says about it.
+        """
+        entry = self.entries[key]
+        # Files of our own keep the order of their format.
+        assumed = axes is None and entry.assumed and self.provenance is None
+        return Stack(what, entry.shape, axes or entry.axes, assumed)
 
     def listing(self) -> str:
         """The entries in words: `meas (256, 256), mask (256, 256, 8)`."""

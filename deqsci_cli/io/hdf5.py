@@ -20,8 +20,9 @@ _MOST_OBJECTS = 2000
 _DEEPEST = 8
 _LONGEST_ATTRIBUTE = 16 * 1024**2
 _TEXT = "text"
-_NUMERIC_CLASSES = {"double", "single", "logical"} | {
-    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+# MATLAB's classes, which may differ from how they are stored: logical is kept as uint8.
+_NUMERIC_CLASSES = {"double": "float64", "single": "float32", "logical": "bool"} | {
+    name: name for sign in ("", "u") for bits in (8, 16, 32, 64) if (name := f"{sign}int{bits}")
 }
 
 
@@ -60,7 +61,7 @@ def _load(stream: BufferedReader, path: Path, key: str, matlab: bool) -> np.ndar
             check_budget(
                 dataset.chunks, dataset.dtype.itemsize, path=path, what=f"a chunk of {key!r}"
             )
-        array = np.asarray(dataset[()])
+        array = np.asarray(dataset[()]).astype(_dtype(dataset), copy=False)
         return array.T if matlab or "MATLAB_class" in dataset.attrs else array
 
 
@@ -100,8 +101,21 @@ def _entry(name: str, dataset: h5py.Dataset, matlab: bool) -> Entry:
     shape = shape[::-1] if matlab else shape
     problem = _problem(dataset)
     axes = {2: "HW", 3: "HWT"}.get(len(shape)) if matlab else _attribute(dataset, "axes")
-    dtype = "object" if problem else dataset.dtype.name
-    return Entry(name, shape, dtype, axes if isinstance(axes, str) else None, problem)
+    dtype = "object" if problem else _dtype(dataset).name
+    axes = axes if isinstance(axes, str) else None
+    return Entry(name, shape, dtype, axes, problem, assumed=matlab)
+
+
+def _dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
+    """The type that the values have for whoever wrote them."""
+    matlab_class = _attribute(dataset, "MATLAB_class")
+    if isinstance(matlab_class, str) and matlab_class in _NUMERIC_CLASSES:
+        meant = np.dtype(_NUMERIC_CLASSES[matlab_class])
+        if meant.kind == "b" or np.can_cast(dataset.dtype, meant):
+            return meant
+    if dataset.id.get_type().get_class() == h5py.h5t.BITFIELD and dataset.dtype.itemsize == 1:
+        return np.dtype(bool)  # as Julia and PyTables keep logical values
+    return dataset.dtype
 
 
 def _problem(dataset: h5py.Dataset) -> str | None:

@@ -15,6 +15,10 @@ from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.limits import check_budget
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
+# Pillow's modes that are read as they are (imageio makes colours of palettes), and those that it
+# brings to one of these.
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_CONVERTED = {"CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA", "La": "LA"}
 _MAGICS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P5", b"P6", b"II*\0", b"MM\0*")
 
 
@@ -51,12 +55,27 @@ def image_frames(path: Path) -> Iterator[np.ndarray]:
         # Counting GIF frames walks through their headers without unpacking them.
         number = _all_properties(file).n_images or 1
         check_budget((number, *shape[:2]), 1, path=path, what="the sequence of pictures")
-    for index in range(number):
-        with reading(path, "picture"):
-            if index == 0:
-                frames = iio.imiter(path, plugin="pillow")
-            frame = next(frames)
-        yield _as_unsigned(luma(np.asarray(frame)), path)
+    with reading(path, "picture"):
+        pictures: Any = iio.imopen(path, "r", plugin="pillow")
+    try:
+        for index in range(number):
+            with reading(path, "picture"):
+                frame = pictures.read(index=index, mode=_mode(pictures, index, path))
+            yield _as_unsigned(luma(np.asarray(frame)), path)
+    finally:
+        pictures.close()
+
+
+def _mode(pictures: Any, index: int, path: Path) -> str | None:
+    """The mode that a picture of a file must be brought to; None for as it is."""
+    mode = pictures.metadata(index=index)["mode"]
+    if mode in _MODES:
+        return None
+    if mode in _CONVERTED:
+        return _CONVERTED[mode]
+    raise InputError(
+        f"pictures of mode {mode} are not read", path=path, hint="save them as grey or RGB"
+    )
 
 
 def _as_unsigned(frame: np.ndarray, path: Path) -> np.ndarray:

@@ -23,6 +23,7 @@ _MATRIX, _COMPRESSED = 14, 15
 # Long enough for flags, dimensions and name of any sound variable.
 _HEADER_BYTES = 2048
 # Storage types of the format and array classes, by the numbers of the MAT-file specification.
+# The storage may be narrower than the class: MATLAB writes whole doubles as bytes, for example.
 _STORAGE = {
     1: "int8",
     2: "uint8",
@@ -35,6 +36,18 @@ _STORAGE = {
     12: "int64",
     13: "uint64",
 }
+_NUMERIC = {
+    6: "float64",
+    7: "float32",
+    8: "int8",
+    9: "uint8",
+    10: "int16",
+    11: "uint16",
+    12: "int32",
+    13: "uint32",
+    14: "int64",
+    15: "uint64",
+}
 _CLASSES = {
     1: "a cell array",
     2: "a struct",
@@ -45,13 +58,14 @@ _CLASSES = {
     17: "an object",
 }
 _TEXT = _CLASSES[4]
+_COMPLEX, _LOGICAL = 0x0800, 0x0200
 # A text longer than this is no provenance of ours.
 _LONGEST_TEXT = 16 * 1024**2
 _AGAIN = "copy or export the file again"
 
 
 def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
-    """Describe a MATLAB 5.0 file from its headers; arrays keep MATLAB's shape (H, W[, T]).
+    """Describe a MATLAB 5.0 file from its headers; arrays keep shape (H, W[, T]) and class.
 
     Raises:
         InputError: for a damaged file, or headers that contradict the data's length.
@@ -77,7 +91,7 @@ def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
 def _load(stream: BufferedReader, path: Path, key: str) -> Any:
     with reading(path, "MATLAB 5.0 file"):
         stream.seek(0)
-        return scipy.io.loadmat(stream, variable_names=[key])[key]
+        return scipy.io.loadmat(stream, variable_names=[key], mat_dtype=True)[key]
 
 
 def _attribute(stream: BufferedReader, path: Path, entry: Entry) -> str | float | None:
@@ -146,19 +160,21 @@ def _parse(head: bytes, order: str, path: Path) -> Entry:
         return Entry(name, shape, "object", problem=_CLASSES[array_class])
     check_budget(shape, 1, path=path, what=repr(name))
     storage, size, _ = _tag(head, position, order)
-    if storage not in _STORAGE:
-        return Entry(name, shape, "object", problem=f"of an unknown type ({storage})")
-    dtype = np.dtype(_STORAGE[storage])
-    if size != math.prod(shape) * dtype.itemsize:
+    if storage not in _STORAGE or array_class not in _NUMERIC:
+        unknown = f"of an unknown type ({array_class}, {storage})"
+        return Entry(name, shape, "object", problem=unknown)
+    itemsize = np.dtype(_STORAGE[storage]).itemsize
+    if size != math.prod(shape) * itemsize:
         raise InputError(
-            f"{name!r} claims the shape {shape} but holds {size // dtype.itemsize} values",
+            f"{name!r} claims the shape {shape} but holds {size // itemsize} values",
             path=path,
             hint="the file is damaged; export it again",
         )
     # MATLAB's order: rows, columns, then time or number of the measurement.
     axes = {2: "HW", 3: "HWT"}.get(len(shape))
-    problem = "an array of complex numbers" if flags & 0x0800 else None
-    return Entry(name, shape, dtype.name, axes, problem)
+    problem = "an array of complex numbers" if flags & _COMPLEX else None
+    dtype = "bool" if flags & _LOGICAL else _NUMERIC[array_class]
+    return Entry(name, shape, dtype, axes, problem, assumed=True)
 
 
 def _tag(head: bytes, position: int, order: str) -> tuple[int, int, int]:

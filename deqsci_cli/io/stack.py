@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,36 @@ def _read(
     with open_container(path) as container:
         name = need_key(container, role, key)
         array = container.read(name)
-    known = parse_axes(axes) if axes else container.entries[name].axes
-    if known is None and array.ndim == 3:
-        # One stack alone has nothing to agree with: time is the shortest axis, or it stays open.
-        known = _by_length(array.shape)
-    (order,) = resolve([Stack(repr(name), array.shape, known)], path=path)
+    stack = container.stack(name, repr(name), parse_axes(axes) if axes else None)
+    (order,) = resolve([_alone(stack, path)], path=path)
     frames = to_thw(array, order)
     check_finite(frames, role, path)
     return container, name, frames
+
+
+def _alone(stack: Stack, path: Path) -> Stack:
+    """A stack that has no other to agree with: time is the shortest axis, or it stays open.
+
+    The format's usual order holds, but for MATLAB's where it makes strips and (T, H, W) pictures.
+
+    Raises:
+        InputError: for such strips.
+    """
+    if len(stack.shape) != 3:
+        return stack
+    if stack.axes is None:
+        return replace(stack, axes=_by_length(stack.shape))
+    rows, columns, frames = stack.shape
+    if stack.assumed and stack.axes == "HWT" and rows < frames and 3 * rows <= columns:
+        raise InputError(
+            f"the order of the axes is open: {stack.what} {stack.shape} may be "
+            f"{frames} frames of {rows} x {columns} pixels, as MATLAB files have it, or "
+            f"{rows} frames of {columns} x {frames}",
+            path=path,
+            hint="save it as .h5 or .tif, frames first; for a truth, --axes THW or --axes HWT "
+            "tells it",
+        )
+    return replace(stack, assumed=False)
 
 
 def _by_length(shape: tuple[int, ...]) -> str | None:

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.greys import Greys, greys
+from deqsci_cli.io.libtiff import unpack
 from deqsci_cli.io.limits import check_budget
 
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
 LARGEST_IMAGEJ = 2**32 - 2**25
 _MOST_PAGES = 50_000
+_PHOTOMETRIC = 262
 _AGAIN = "the file is damaged; copy or export it again"
 # tifffile logs about odd files; without a handler Python would print that to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -114,7 +118,7 @@ def describe_tiff(stream: BufferedReader, stamp: FileStamp) -> Container:
             entry = _entry(series, index)
             # Two series of one name: the later one is told by its number.
             name = entry.name if entry.name not in entries else f"series{index}"
-            entries[name] = Entry(name, entry.shape, entry.dtype, entry.axes, entry.problem)
+            entries[name] = replace(entry, name=name)
         order = list(entries)
         attributes = _attributes(file)
 
@@ -128,16 +132,35 @@ def _entry(series: tifffile.TiffPageSeries, index: int) -> Entry:
     name = series.name if series.kind == "shaped" and series.name else f"series{index}"
     # The shape as written is kept even where an axis has length 1.
     shape = tuple(series.get_shape(False)) if series.kind == "shaped" else tuple(series.shape)
-    problem = None
+    meaning = _greys(series)
+    problem = meaning.problem
     if series.axes.endswith("S") and shape[-1:] != (1,):
         problem = "a colour image"
     elif series.dtype is None or series.dtype.kind not in "fiub":
         problem = f"of type {series.dtype}"
     axes = {2: "HW", 3: "THW"}.get(len(shape))
     recorded = _shaped(series).get("axes")
+    known = series.kind == "imagej"
     if isinstance(recorded, str) and recorded in ("TYX", "YX"):
         axes = recorded.replace("Y", "H").replace("X", "W")
-    return Entry(name, shape, str(series.dtype), axes, problem)
+        known = True
+    return Entry(name, shape, str(meaning.dtype), axes, problem, assumed=not known)
+
+
+def _greys(series: tifffile.TiffPageSeries) -> Greys:
+    """What the values of a series mean."""
+    page = series.keyframe
+    dtype = np.dtype(series.dtype)
+    # ImageJ's tables are for the screen, its values are meant as they are. So are tifffile's own
+    # bilevel arrays, for which it says that white is 0 unless it is told otherwise.
+    by_tifffile = page.is_shaped or page.software.startswith("tifffile")
+    if page.is_imagej or (by_tifffile and dtype.kind == "b") or _PHOTOMETRIC not in page.tags:
+        return Greys(dtype)
+    palettes = [page.colormap]
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        palettes += [other.aspage().colormap for other in series if other is not None]
+    bits = page.bitspersample
+    return greys(page.photometric, bits if isinstance(bits, int) else 0, dtype, palettes)
 
 
 def _shaped(series: tifffile.TiffPageSeries) -> dict[str, Any]:
@@ -186,8 +209,30 @@ def _load(stream: BufferedReader, path: Path, index: int) -> np.ndarray:
                 path=path,
                 what="a tile",
             )
-        array = np.asarray(series.asarray(maxworkers=1))
-        return array.reshape(_entry(series, index).shape)
+        array = _stored(stream, path, series).reshape(_entry(series, index).shape)
+        return _greys(series).of(array)
+
+
+def _stored(stream: BufferedReader, path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """The values of a series as stored, unpacked by tifffile or, where it cannot, by Pillow."""
+    page = series.keyframe
+    try:
+        return np.asarray(series.asarray(maxworkers=1))
+    except (ValueError, NotImplementedError) as error:
+        # Most compressions are in a package of their own, which is not asked of everybody.
+        if "imagecodecs" not in str(error):
+            raise
+    compression = getattr(page.compression, "name", page.compression)
+    numbers = [other.index for other in series if other is not None]
+    return unpack(
+        stream,
+        path,
+        numbers,
+        page.shape,
+        np.dtype(page.dtype),
+        bits=page.bitspersample,
+        how=f"compression {compression}, {page.bitspersample} bits",
+    )
 
 
 def write_arrays(

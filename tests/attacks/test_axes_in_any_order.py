@@ -12,7 +12,7 @@ import scipy.io
 import tifffile
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import load_capture
+from deqsci_cli.io import load_capture, read_film, read_mask, read_video, write_capture
 
 ORDERS = ["".join(order) for order in permutations("THW")]
 TYPES = ("uint8", "uint16", "int32", "float32", "float64", "bool")
@@ -30,8 +30,11 @@ def turned(stack: np.ndarray, order: str) -> np.ndarray:
 
 
 def write(path, kind, meas, mask):
+    return write_arrays(path, kind, {"meas": meas, "mask": mask})
+
+
+def write_arrays(path, kind, arrays):
     """Arrays as they are: what an axis means is for the reader to find out."""
-    arrays = {"meas": meas, "mask": mask}
     if kind == "mat":
         scipy.io.savemat(path, arrays)
     elif kind == "tif":
@@ -108,6 +111,79 @@ def test_equal_lengths_are_told_or_read_by_the_rule(tmp_path, t, h, w, n, order)
         assert len(fits) >= 1
         if stored.shape == of_mask.shape:  # then sizes alone decide nothing
             assert of_mask.shape[fits[0].index("T")] == shortest
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("t", "h", "w"), [(3, 7, 11), (4, 4, 9), (4, 9, 4), (5, 5, 5), (3, 8, 8), (1, 6, 8), (2, 2, 7)]
+)
+def test_lengths_that_coincide_are_read_rightly_or_told(tmp_path, kind, order, t, h, w):
+    """No wrong film where the number of measurements, T, H and W are equal to one another."""
+    flat = [axis for axis in order if axis != "T"] == ["W", "H"]
+    for n in {0, 1, 2, t, h, w}:  # 0 for a measurement without an axis of its own
+        meas, mask = scene(t, h, w, n or 1)
+        stored = turned(meas, order)
+        if n == 0:
+            stored = meas[0].T if flat else meas[0]
+        path = tmp_path / f"{n}.{'mat' if kind == 'v73' else kind}"
+        write(path, kind, stored.astype(np.uint16), turned(mask, order).astype(np.uint8))
+        try:
+            found = load(path)
+        except InputError as error:
+            assert order in re.findall(r"--axes ([THW]{3})", str(error)), (n, str(error))
+            assert same(load(path, order), (meas, mask)), n
+        else:
+            assert order in ("THW", "HWT", "TWH", "WHT"), n
+            as_meant = (meas.swapaxes(1, 2), mask.swapaxes(1, 2)) if flat else (meas, mask)
+            assert same(found, as_meant), n
+
+
+@pytest.mark.parametrize("kind", ["mat", "v73"])
+@pytest.mark.parametrize("truth", [False, True])
+@pytest.mark.parametrize(
+    ("t", "h", "w", "n"),
+    [(8, 24, 24, 8), (8, 24, 24, 1), (8, 24, 32, 8), (8, 32, 24, 24), (8, 24, 24, 24),
+     (1, 24, 32, 1), (24, 25, 32, 24), (20, 8, 8, 1), (20, 8, 9, 3)],
+)  # fmt: skip
+def test_what_matlab_writes_is_never_asked_about(tmp_path, kind, truth, t, h, w, n):
+    meas, mask = scene(t, h, w, n)
+    arrays = {"meas": turned(meas, "HWT"), "mask": turned(mask, "HWT")}
+    if n == 1:
+        arrays["meas"] = meas[0]
+    path = write(tmp_path / "a.mat", kind, arrays["meas"].astype(float), arrays["mask"])
+    assert same(load(path), (meas, mask))
+    if truth:
+        video = turned(np.random.default_rng(1).integers(0, 255, (n * t, h, w)), "HWT")
+        scipy.io.savemat(tmp_path / "b.mat", arrays | {"orig": video.astype(np.uint8)})
+        assert load_capture(tmp_path / "b.mat").truth.shape == (n * t, h, w)
+
+
+def test_our_own_files_are_never_asked_about(tmp_path):
+    for t, h, w, n in ((5, 5, 5, 5), (7, 3, 4, 7), (4, 9, 4, 1), (3, 8, 8, 3)):
+        meas, mask = scene(t, h, w, n)
+        for suffix in (".mat", ".h5", ".tif"):
+            path = tmp_path / f"a{suffix}"
+            write_capture(
+                path, measurements=meas, mask=mask, scale=1, provenance={}, overwrite=True
+            )
+            assert same(load(path), (meas, mask))
+
+
+@pytest.mark.parametrize("kind", ["mat", "v73"])
+@pytest.mark.parametrize("reader", [read_film, read_mask, read_video])
+def test_a_film_or_mask_alone(tmp_path, kind, reader):
+    """Strips that would be pictures with the frames first are no pictures for sure."""
+    film = np.random.default_rng(0).integers(0, 255, (16, 48, 60)).astype(np.uint8)
+    frames = {read_film: lambda p: reader(p).frames}.get(reader, reader)
+    path = write_arrays(tmp_path / "a.mat", kind, {"a": film})
+    with pytest.raises(InputError, match=r"60 frames of 16 x 48 pixels.*16 frames of 48 x 60"):
+        frames(path)
+    if reader is read_film:
+        assert read_film(path, axes="THW").frames.shape == (16, 48, 60)
+    for many in (film, np.concatenate([film] * 5)):
+        path = write_arrays(tmp_path / "b.mat", kind, {"a": turned(many, "HWT")})
+        assert frames(path).shape == many.shape
 
 
 def _as(array: np.ndarray, axes: str) -> np.ndarray:

@@ -20,7 +20,8 @@ from deqsci_cli.engine.isolation import isolated
 from deqsci_cli.errors import DeqsciError
 from deqsci_cli.io import describe, load_capture, read_film, read_mask, read_video, write_capture
 
-SEEDS = ("a.mat", "a.h5", "a.tif", "v73.mat", "film.tif", "clip.gif", "picture.png")
+SEEDS = ("a.mat", "a.h5", "a.tif", "v73.mat", "film.tif", "clip.gif", "picture.png", "lzw.tif",
+         "fax.tif", "palette.tif", "cmyk.jpg")  # fmt: skip
 READERS = (describe, read_film, read_mask, read_video)
 # What sizes, counts and offsets are never expected to be.
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1,
@@ -32,6 +33,7 @@ def seeds(tmp_path_factory):
     """A sound file of each kind, by its name."""
     import h5py
     import imageio.v3 as iio
+    from PIL import Image
 
     folder = tmp_path_factory.mktemp("seeds")
     rng = np.random.default_rng(0)
@@ -48,6 +50,15 @@ def seeds(tmp_path_factory):
     tifffile.imwrite(folder / "film.tif", video, imagej=True)
     iio.imwrite(folder / "clip.gif", video)
     iio.imwrite(folder / "picture.png", video[0])
+    pages = [Image.fromarray(frame) for frame in video]
+    for name, mode, compression in (
+        ("lzw.tif", "L", "tiff_lzw"),
+        ("fax.tif", "1", "group4"),
+        ("palette.tif", "P", None),
+    ):
+        first, *others = [page.convert(mode) for page in pages]
+        first.save(folder / name, save_all=True, append_images=others, compression=compression)
+    pages[0].convert("CMYK").save(folder / "cmyk.jpg")
     return {name: (folder / name).read_bytes() for name in SEEDS}
 
 

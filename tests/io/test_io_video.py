@@ -82,6 +82,38 @@ def test_pictures(tmp_path, colour):
     np.testing.assert_array_equal(read_video_uint8(tmp_path / "d.gif"), colour[..., 0])
 
 
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("CMYK", "a.jpg"), ("CMYK", "a.tif"), ("YCbCr", "a.tif"), ("LA", "a.png"),
+     ("RGBA", "a.webp"), ("P", "a.gif"), ("1", "a.bmp"), ("I;16", "a.png")],
+)  # fmt: skip
+def test_pictures_of_any_mode_are_grey_as_pillow_has_it(tmp_path, colour, mode, name):
+    picture = Image.fromarray(colour[0])
+    if mode == "I;16":
+        picture = Image.fromarray(luma(colour[0]).astype(np.uint16) * 257)
+    picture = picture.convert(mode)
+    picture.save(tmp_path / name, **({"lossless": True} if mode == "RGBA" else {"quality": 100}))
+    with Image.open(tmp_path / name) as image:
+        meant = np.asarray(image.convert("RGB").convert("L")).astype(float)
+        if mode == "I;16":
+            meant = np.asarray(image) / 257
+    assert meant.std() > 10
+    assert np.abs(read_video(tmp_path / name)[0] * 255 - meant).max() <= 1.01
+
+
+def test_pages_of_several_modes_are_each_taken_for_what_they_are(tmp_path, colour):
+    rgb = Image.fromarray(colour[0])
+    rgb.save(tmp_path / "a.tif", save_all=True, append_images=[rgb.convert("CMYK")])
+    first, second = read_video_uint8(tmp_path / "a.tif").astype(int)
+    assert np.abs(first - second).max() <= 1
+
+
+def test_a_mode_that_is_not_understood_is_refused(tmp_path):
+    Image.new("LAB", (7, 5)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="mode LAB"):
+        read_video(tmp_path / "a.tif")
+
+
 def test_stacks(tmp_path):
     stack = np.random.default_rng(0).integers(0, 4000, (3, 5, 7)).astype(np.uint16)
     stack[0, 0, 0] = 4000
