@@ -54,6 +54,8 @@ def reconstruct(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    frames: options.Frames = None,
+    no_truth: options.NoTruth = False,
     batch_size: Annotated[
         str, typer.Option(help="Measurements solved together: a number, or auto.")
     ] = "auto",
@@ -91,7 +93,9 @@ def reconstruct(
         inputs=options.expand(inputs, besides=mask),
         out=out,
         model=model,
-        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
+        reading=Reading(
+            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+        ),
         measurements=measurements,
         equilibrium={
             "tol": tol,

@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io import Capture, check_options, load_capture
 from deqsci_cli.io.boundary import enough_memory
+from deqsci_cli.io.limits import byte_budget
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Look:
         shape: (T, H, W).
         camera: the hash of its mask.
         scale_rule: how its scale was found.
-        replaced: what was replaced in it because it was no number.
+        notes: what a user should know of how it was read.
         path: where the measurements lie.
         sources: every file read.
     """
@@ -28,7 +29,7 @@ class Look:
     shape: tuple[int, int, int]
     camera: str
     scale_rule: str
-    replaced: tuple[str, ...]
+    notes: tuple[str, ...]
     path: Path
     sources: tuple[Path, ...]
 
@@ -43,6 +44,12 @@ class Reading:
         axes: order of the axes, as `HWT`.
         scale: stored value of white.
         nan: what is done about values that are NaN or infinite: `refuse`, `zero` or `median`.
+        frames: those of the mask that code a measurement, as `io.parse_frames` reads it.
+        truth: whether truth is read.
+
+    Raises:
+        UsageError: one of these, or the limit of the environment, cannot be meant, whatever the
+            file.
     """
 
     mask: Path | None = None
@@ -52,6 +59,12 @@ class Reading:
     axes: str | None = None
     scale: float | None = None
     nan: str = "refuse"
+    frames: str | None = None
+    truth: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(self.axes, self.scale, self.nan, self.frames)
+        byte_budget()
 
     def load(self, path: Path) -> Capture:
         """Read a capture so."""
@@ -66,7 +79,7 @@ class Reading:
             shape=(capture.frames, *capture.shape),
             camera=mask_sha256(capture),
             scale_rule=capture.scale_rule,
-            replaced=capture.replaced,
+            notes=capture.notes,
             path=capture.path,
             sources=capture.sources,
         )

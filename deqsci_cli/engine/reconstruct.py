@@ -115,7 +115,7 @@ class _Run:
             alike = [path.name for path, other in rules.items() if other == rule]
             who = alike[0] if len(alike) == 1 else f"{len(alike)} inputs"
             self.on_event(Note(f"{who}: scale {rule}"))
-        for path, sentences in self.plan.replaced.items():
+        for path, sentences in self.plan.notes.items():
             for sentence in sentences:
                 self.on_event(Note(f"{path.name}: {sentence}"))
 

@@ -13,10 +13,10 @@ from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container, open_container
 from deqsci_cli.io.finite import check_finite
 from deqsci_cli.io.keys import need_key
-from deqsci_cli.io.scale import scale_of_video
+from deqsci_cli.io.scale import check_recorded, scale_of_video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawFilm:
     """Frames (T, H, W) as stored, with the value of white and how it was found."""
 
@@ -34,7 +34,7 @@ def read_stack(path: Path, *, key: str | None = None, axes: str | None = None) -
     """
     container, name, frames = _read(path, "film", key, axes)
     if container.scale is not None:
-        scale, rule = container.scale, f"{container.scale:g}, as recorded in the file"
+        scale, rule = check_recorded(container.scale, path)
     else:
         scale, rule = scale_of_video(frames, path=path, what=repr(name))
     return RawFilm(frames, scale, rule, container.provenance)

@@ -37,6 +37,7 @@ class Record:
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
         replaced: what was replaced in the input because it was no number, as sentences.
+        notes: all that was found or changed in the input when it was read, as sentences.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -56,6 +57,7 @@ class Record:
     scale: float
     scale_rule: str
     replaced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     psnr: float | None = None
     ssim: float | None = None
     psnrs: tuple[float | None, ...] | None = None

@@ -128,7 +128,7 @@ class Plan:
         done: of these, by their films, what an earlier run has left.
         failures: inputs that cannot be read.
         scales: how each input's scale was found.
-        replaced: what was replaced in an input because it was no number.
+        notes: what a user should know of how each input was read.
         model: to be used, with
         settings: these.
         sources: every file read, as `identify` gives it.
@@ -139,7 +139,7 @@ class Plan:
     done: dict[Path, Record]
     failures: tuple[Failure, ...]
     scales: dict[Path, str]
-    replaced: dict[Path, tuple[str, ...]]
+    notes: dict[Path, tuple[str, ...]]
     model: zoo.Model
     settings: EquilibriumSettings
     sources: dict[Path, dict[str, Any]]
@@ -182,7 +182,7 @@ def plan(config: ReconstructConfig) -> Plan:
     jobs: list[Job] = []
     failures: list[Failure] = []
     scales: dict[Path, str] = {}
-    replaced: dict[Path, tuple[str, ...]] = {}
+    notes: dict[Path, tuple[str, ...]] = {}
     sources: dict[Path, dict[str, Any]] = {}
     for path, name in zip(config.inputs, names, strict=True):
         try:
@@ -196,7 +196,7 @@ def plan(config: ReconstructConfig) -> Plan:
             failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
             continue
         scales[path] = seen.scale_rule
-        replaced[path] = seen.replaced
+        notes[path] = seen.notes
         for index in chosen:
             digits = len(str(seen.count - 1))
             stem = name if seen.count == 1 else f"{name}_{index:0{digits}d}"
@@ -239,7 +239,7 @@ def plan(config: ReconstructConfig) -> Plan:
     report = [] if config.resume else [config.out / name for name in own]
     fresh = (*foreign, *report)
     planned = Plan(
-        tuple(jobs), done, tuple(failures), scales, replaced, model, settings, sources, fresh
+        tuple(jobs), done, tuple(failures), scales, notes, model, settings, sources, fresh
     )
     planned.check_fresh(config)
     return planned

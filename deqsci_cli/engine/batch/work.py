@@ -217,6 +217,7 @@ def _written(
         scale=capture.scale,
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,
+        notes=capture.notes,
         **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),
     )
