@@ -95,6 +95,7 @@ class Reconstructor:
             InputError: arrays that are no measurements with their mask and truths.
             DeviceError: the memory is too small.
         """
+        measurements, mask = np.asarray(measurements), np.asarray(mask)
         check_arrays(measurements, mask)
         for truth in truths:
             if truth is not None:

@@ -54,7 +54,7 @@ def compare(
         (a mask of 0 and 255, a measurement that an 8-bit camera has scaled to its own peak), else
         1; and sentences on that factor and on measurements that differ all the same.
     """
-    fits = _fits(measurements, mask, truth, len(mask))
+    fits = _fits(measurements, mask, truth)
     factor = _common_factor(fits)
     notes = []
     if factor > 1:
@@ -97,21 +97,19 @@ def check_one_mask(
         InputError: the n-th part of mask and truth gives the n-th measurement.
     """
     count, frames = len(measurements), len(mask) // len(measurements)
-    if count < 2 or len(mask) % count or not frames <= len(truth) <= len(mask):
+    if count < 2 or len(mask) % count or len(truth) != len(mask):
         return
+    whole = _fits(measurements[:1], mask, truth)
     parts = [
         fit
-        for n in range(min(count, len(truth) // frames))
-        for fit in _fits(
-            measurements[n : n + 1],
-            mask[n * frames : (n + 1) * frames],
-            truth[n * frames : (n + 1) * frames],
-            frames,
+        for y, own, film in zip(
+            measurements[:, None], np.split(mask, count), np.split(truth, count), strict=True
         )
+        for fit in _fits(y, own, film)
     ]
-    whole = _fits(measurements[:1], mask, truth, len(mask))
-    split = max((fit.misfit(fit.factor) for fit in parts), default=np.inf)
-    joint = max((fit.misfit(fit.factor) for fit in whole), default=np.inf)
+    split, joint = (
+        max((fit.misfit(fit.factor) for fit in fits), default=np.inf) for fits in (parts, whole)
+    )
     if split <= _MISFIT and split < joint / 2:
         raise InputError(
             f"the mask has {len(mask)} frames: {frames} for each of {count} measurements, as mask "
@@ -122,9 +120,9 @@ def check_one_mask(
         )
 
 
-def _fits(measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray, frames: int) -> list[_Fit]:
+def _fits(measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> list[_Fit]:
     """The fit of each measurement that has all of its truth, and is not black."""
-    found = []
+    frames, found = len(mask), []
     for index in range(min(len(measurements), len(truth) // frames)):
         part = truth[index * frames : (index + 1) * frames]
         seen = np.einsum("thw,thw->hw", mask, part).astype(np.float64)

@@ -103,9 +103,11 @@ def check_unit(measurements: np.ndarray, mask: np.ndarray) -> None:
 
 
 def without_noise(mask: np.ndarray) -> tuple[np.ndarray, str]:
-    """A mask without the noise of its calibration below zero, and a sentence on that.
+    """A mask without the noise of its calibration around zero, and a sentence on that.
 
-    Values down to -1 % of the maximum become 0; lower ones are left to be refused.
+    If its lowest value is negative, but not below -1 % of the highest, then values of no more than
+    that size become 0, so that a pixel that is closed in all frames is known for one; it would
+    force its noise on the film. Lower values are left to be refused.
 
     Returns:
         The mask, itself where nothing changes, and the sentence, empty then.
@@ -113,10 +115,9 @@ def without_noise(mask: np.ndarray) -> tuple[np.ndarray, str]:
     lowest = float(mask.min())
     if not -_NOISE * float(mask.max()) <= lowest < 0:
         return mask, ""
-    count = np.count_nonzero(mask < 0)
-    return mask.clip(min=0), (
-        f"the mask has {count} values below 0, down to {lowest:.2g}; "
-        "they are taken for noise of its calibration, and for 0"
+    return np.where(mask <= -lowest, 0, mask).astype(mask.dtype), (
+        f"the mask has {np.count_nonzero(mask < 0)} values below 0, down to {lowest:.2g}: they are "
+        f"taken for noise of its calibration, and all up to {-lowest:.2g} for 0"
     )
 
 

@@ -130,6 +130,9 @@ def scale_of_measurement(
         for peak in (1.0, *_PEAKS):
             if _FILLED * peak <= p <= 1.05 * peak:
                 return peak, f"{peak:g}, since {told}"
+        unknown = "which is that of no usual white"
+    else:
+        unknown = "no white level is known for this mask"
     scale = _HEADROOM * p
     if not storable(scale):
         raise InputError(
@@ -137,7 +140,4 @@ def scale_of_measurement(
             path=path,
             hint="export the measurement in another unit",
         )
-    return scale, (
-        f"{scale:.6g}, {_HEADROOM} times the brightest: {told} "
-        "and no white level is known at which that would fill half of the range"
-    )
+    return scale, f"{scale:.6g}, {_HEADROOM} times the brightest: {told}, {unknown}"
