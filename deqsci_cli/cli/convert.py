@@ -29,6 +29,8 @@ def convert(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    frames: options.Frames = None,
+    no_truth: options.NoTruth = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Convert a capture into another format, or a published checkpoint into a model.
@@ -58,13 +60,15 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
+            reading=Reading(
+                mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+            ),
             overwrite=overwrite,
         )
     )
     height, width = capture.shape
     console.note(f"{source.name}: scale {capture.scale_rule}")
-    for sentence in capture.replaced:
+    for sentence in capture.notes:
         console.note(f"{source.name}: {sentence}")
     console.out.print(
         f"{destination}: {capture.count} measurement(s) of {capture.frames} frames, "

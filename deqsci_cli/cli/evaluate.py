@@ -58,6 +58,10 @@ def evaluate(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    mask_frames: Annotated[
+        str | None,
+        typer.Option(help="As --frames elsewhere: those of the mask that code a measurement."),
+    ] = None,
     frames: Annotated[
         bool, typer.Option("--frames", help="Show the figures of every frame.")
     ] = False,
@@ -99,7 +103,9 @@ def evaluate(
     config = BenchmarkConfig(
         captures=options.expand([benchmark], besides=mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
-        reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan),
+        reading=Reading(
+            mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan, frames=mask_frames
+        ),
         measurements=measurements,
         sweep=_sweep(sweep),
         equilibrium={"tol": tol, "max_iter": max_iter, "symmetries": symmetries},

@@ -20,6 +20,8 @@ def inspect(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    frames: options.Frames = None,
+    no_truth: options.NoTruth = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Tell what is in a file, and how it would be read as a capture."""
@@ -34,7 +36,9 @@ def inspect(
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan).load(file)
+        capture = Reading(
+            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+        ).load(file)
     except (InputError, UsageError) as error:
         facts["capture"] = None
         reason = str(error)
@@ -49,6 +53,7 @@ def inspect(
             "scale": capture.scale,
             "scale_rule": capture.scale_rule,
             "replaced": capture.replaced,
+            "notes": capture.notes,
             "mask_range": (float(capture.mask.min()), float(capture.mask.max())),
             "mask_binary": bool(np.isin(capture.mask, (0, 1)).all()),
             "mask_open": float(opened.mean()),
@@ -90,5 +95,5 @@ def _show_capture(capture: object) -> None:
         f"scale: {capture['scale_rule']}",
         soft_wrap=True,
     )
-    for sentence in capture["replaced"]:
+    for sentence in capture["notes"]:
         console.note(sentence)

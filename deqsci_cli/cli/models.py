@@ -68,6 +68,8 @@ def certify(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    frames: options.Frames = None,
+    no_truth: options.NoTruth = False,
     side: Annotated[
         int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
     ] = 128,
@@ -94,7 +96,9 @@ def certify(
     config = engine.CertifyConfig(
         model=name,
         inputs=options.expand(captures).paths,
-        reading=Reading(mask, measurement_key, mask_key, None, axes, scale, nan),
+        reading=Reading(
+            mask, measurement_key, mask_key, None, axes, scale, nan, frames, not no_truth
+        ),
         side=side or None,
         evaluations=evaluations,
         device=device,

@@ -31,6 +31,13 @@ Nan = Annotated[
     str,
     typer.Option(help="Values that are NaN or infinite: refuse, zero, or median of those around."),
 ]
+Frames = Annotated[
+    str | None,
+    typer.Option(help="Frames of the mask that code a measurement: 10 (the first), or 10:20."),
+]
+NoTruth = Annotated[
+    bool, typer.Option("--no-truth", help="Leave the file's ground truth out, as if it had none.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0 …")]
 Dtype = Annotated[
     str,

@@ -56,6 +56,8 @@ def reconstruct(
     axes: options.Axes = None,
     scale: options.Scale = None,
     nan: options.Nan = "refuse",
+    frames: options.Frames = None,
+    no_truth: options.NoTruth = False,
     batch_size: Annotated[
         str, typer.Option(help="Measurements solved together: a number, or auto.")
     ] = "auto",
@@ -97,7 +99,9 @@ def reconstruct(
         lists=named.lists,
         out=out,
         model=model,
-        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
+        reading=Reading(
+            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+        ),
         measurements=measurements,
         equilibrium={
             "tol": tol,
@@ -126,8 +130,10 @@ def reconstruct(
         return
     found = _run(config, quiet=quiet, verbose=verbose)
     if as_json:
-        for result in (*found.measurements, *found.failures):
-            console.json_line(asdict(result))
+        for record in found.measurements:
+            console.json_line(asdict(record))
+        for failure in found.failures:
+            console.json_line(asdict(failure))
     elif found.measurements:
         _show_report(found)
     console.show_failures(found.failures)

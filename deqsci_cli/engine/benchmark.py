@@ -131,7 +131,7 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
         try:
             capture = config.reading.load(path)
             chosen = choose(selection, capture.count)
-            for sentence in capture.replaced:
+            for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
             known = [index for index in chosen if capture.truth_of(index) is not None]
             if len(known) < len(chosen):

@@ -98,7 +98,7 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
     certificates = []
     for path in config.inputs:
         capture = config.reading.load(path)
-        for sentence in capture.replaced:
+        for sentence in capture.notes:
             on_event(Note(f"{path.name}: {sentence}"))
         mask = centre(torch.as_tensor(capture.mask), config.side).to(device)
         y = centre(torch.as_tensor(capture.measurements[:1]), config.side).to(device)

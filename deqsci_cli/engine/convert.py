@@ -37,7 +37,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
         scale=capture.scale,
         provenance=collect(
             "convert",
-            {"reading": asdict(config.reading), "replaced": capture.replaced},
+            {"reading": asdict(config.reading), "notes": capture.notes},
             seed=None,
             model=None,
             inputs=map(identify, capture.sources),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import Film, read_film
+from deqsci_cli.io import Film, check_no_capture, read_film
 from deqsci_cli.report.metrics import judge
 
 
@@ -58,6 +58,7 @@ def evaluate(
     out: list[Evaluation | InputError] = []
     for path in films:
         try:
+            check_no_capture(path)
             out.append(_compare(read_film(path), reference))
         except InputError as error:
             out.append(error)

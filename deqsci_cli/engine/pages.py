@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import DeqsciError, InputError
-from deqsci_cli.io import Capture, atomic_write, identify, read_film
+from deqsci_cli.io import Capture, atomic_write, check_no_capture, identify, read_film
 from deqsci_cli.io.boundary import enough_memory
 from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
@@ -98,6 +98,7 @@ def _alone(file: Path) -> Page:
         seconds = sum(record.seconds for record in records)
         found = replace(report, measurements=records, failures=[], skipped=0, seconds=seconds)
         return replace(page_of_run(found, file.parent), title=file.name)
+    check_no_capture(file)
     film = read_film(file)
     pictures = Pictures(None, None, (film.frames,))
     count, height, width = film.frames.shape

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deqsci_cli.io import Capture, CaptureHeader, load_capture, read_header
+from deqsci_cli.io import Capture, CaptureHeader, check_options, load_capture, read_header
 from deqsci_cli.io.boundary import enough_memory
+from deqsci_cli.io.limits import byte_budget
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Reading:
         axes: order of the axes, as `HWT`.
         scale: stored value of white.
         nan: what is done about values that are NaN or infinite: `refuse`, `zero` or `median`.
+        frames: those of the mask that code a measurement, as `io.parse_frames` reads it.
+        truth: whether truth is read.
+
+    Raises:
+        UsageError: one of these, or the limit of the environment, cannot be meant, whatever the
+            file.
     """
 
     mask: Path | None = None
@@ -28,6 +35,12 @@ class Reading:
     axes: str | None = None
     scale: float | None = None
     nan: str = "refuse"
+    frames: str | None = None
+    truth: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(self.axes, self.scale, self.nan, self.frames)
+        byte_budget()
 
     def load(self, path: Path) -> Capture:
         """Read a capture so."""

@@ -136,7 +136,7 @@ class _Run:
         name = Path(record.input).name
         if record.scale_rule not in self.told:
             self.on_event(Note(f"{name}: scale {record.scale_rule}"))
-        sentences = [f"{name}: {sentence}" for sentence in record.replaced]
+        sentences = [f"{name}: {sentence}" for sentence in record.notes]
         for sentence in sentences:
             if sentence not in self.told:
                 self.on_event(Note(sentence))

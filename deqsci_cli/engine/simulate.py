@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import check_absent, collect, identify, read_mask, read_video, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
+from deqsci_cli.io.scale import check_scale
 from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
 
@@ -61,6 +62,7 @@ class SimulateConfig:
             raise UsageError(
                 f"there is no mask kind '{self.mask_kind}'", hint=f"one of {', '.join(KINDS)}"
             )
+        check_scale(self.scale)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from deqsci_cli.engine.device import (
 )
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution
+from deqsci_cli.io import check_arrays, check_truth, check_unit
 from deqsci_cli.physics.sensing import SensingOperator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reconstruction(Solution):
     """A solution, and where truth is known how it came near.
 
@@ -47,7 +48,7 @@ class Reconstruction(Solution):
 
 
 class Reconstructor:
-    """A model on a device; it keeps the operator of the mask that it saw last.
+    """A model on a device; it keeps the operator of the mask that it saw last, by its values.
 
     Args:
         model: from `zoo.load`.
@@ -91,12 +92,18 @@ class Reconstructor:
             The solution; its `x` is `(B, T, H, W)`, on the CPU.
 
         Raises:
+            InputError: arrays that are no measurements with their mask and truths.
             DeviceError: the memory is too small.
         """
+        measurements, mask = np.asarray(measurements), np.asarray(mask)
+        check_arrays(measurements, mask)
+        for truth in truths:
+            if truth is not None:
+                check_truth(truth, len(mask), mask)
         with memory_errors(self.device, mask.shape), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
-            y = torch.as_tensor(measurements).to(self.device, self.precision)
-            known = {i: torch.as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
+            y = _tensor(measurements).to(self.device, self.precision)
+            known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
             psnrs: dict[int, list[float]] = {sample: [] for sample in known}
 
             def listen(count: int, residual: Tensor, videos: Tensor) -> None:
@@ -113,9 +120,15 @@ class Reconstructor:
 
     def _operator_of(self, mask: np.ndarray) -> SensingOperator:
         if self._last is None or not np.array_equal(mask, self._last[0]):
-            moved = torch.as_tensor(mask).to(self.device, self.precision)
-            self._last = mask, SensingOperator(moved)
+            kept = mask.copy()  # the caller may change his own in place
+            self._last = kept, SensingOperator(_tensor(kept).to(self.device, self.precision))
         return self._last[1]
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Any array of real numbers, whatever its byte order and strides, in floating point."""
+    wide = np.result_type(array.dtype, np.float32).itemsize > 4
+    return torch.from_numpy(np.ascontiguousarray(array, np.float64 if wide else np.float32))
 
 
 def _psnr(video: Tensor, truth: Tensor) -> float:
@@ -148,7 +161,14 @@ def reconstruct_array(
 
     Returns:
         The solution; `solution.x` is `(B, T, H, W)` on the CPU.
+
+    Raises:
+        InputError: arrays that are no measurements with their mask, or, where that can be told,
+            of frames in another unit.
+        DeviceError: the memory is too small.
     """
-    y = np.asarray(measurement)
-    run = Reconstructor(model, settings, device=device, dtype=dtype)
-    return run(y[None] if y.ndim == 2 else y, np.asarray(mask), on_iteration)
+    y, coding = np.asarray(measurement), np.asarray(mask)
+    y = y[None] if y.ndim == 2 else y
+    check_arrays(y, coding)
+    check_unit(y, coding)
+    return Reconstructor(model, settings, device=device, dtype=dtype)(y, coding, on_iteration)

@@ -37,7 +37,7 @@ _ABSENT = 1e300
 _BLOCK = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """What a solver found, for every sample of the batch.
 

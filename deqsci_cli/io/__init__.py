@@ -1,9 +1,10 @@
 """Files in, files out: numpy arrays on this side, never torch."""
 
 from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
-from deqsci_cli.io.capture import Capture, load_capture
+from deqsci_cli.io.capture import Capture, check_options, load_capture
+from deqsci_cli.io.checks import check_arrays, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
-from deqsci_cli.io.film import Film, as_read, read_film, write_film
+from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
 from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
@@ -25,7 +26,12 @@ __all__ = [
     "as_read",
     "atomic_write",
     "check_absent",
+    "check_arrays",
     "check_budget",
+    "check_no_capture",
+    "check_options",
+    "check_truth",
+    "check_unit",
     "collect",
     "describe",
     "identify",

@@ -7,26 +7,29 @@ from pathlib import Path
 
 import numpy as np
 
-from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.array_choice import choose_arrays
+from deqsci_cli.io.agreement import check_one_mask, compare
+from deqsci_cli.io.axes import parse_axes
+from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
 from deqsci_cli.io.container import Container
-from deqsci_cli.io.describe import describe
 from deqsci_cli.io.file_version import FileVersion
-from deqsci_cli.io.finite import check_finite, check_way, replaced, tell
-from deqsci_cli.io.header import header_of, open_capture
-from deqsci_cli.io.scale import check_scale, scale_of_measurement, scale_of_video
-from deqsci_cli.io.writing import write_capture
+from deqsci_cli.io.finite import check_way, replaced
+from deqsci_cli.io.header import Part, chosen_frames, find_parts, open_capture, parse_frames
+from deqsci_cli.io.scale import (
+    check_recorded,
+    check_scale,
+    scale_of_measurement,
+    scale_of_video,
+)
+from deqsci_cli.io.units import (
+    White,
+    check_level,
+    divided,
+    measurements_in_white,
+    truth_in_white,
+)
 
-__all__ = ["Capture", "describe", "load_capture", "write_capture"]
 
-# How far interpolated truth may lie outside 0..1 before the scale must be wrong.
-_TOLERANCE = 0.01
-_CLOSED = "the mask is closed (zero) everywhere"
-_OTHER_MASK = "give the mask that belongs to this measurement"
-_OTHER_TRUTH = "name the truth that belongs to this measurement with --truth-key"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """What a snapshot compressive camera recorded; checked when made.
 
@@ -35,10 +38,12 @@ class Capture:
         measurements: (N, H, W) float32, y = sum_t mask_t * x_t with frames x in [0, 1].
         mask: (T, H, W) float32, calibrated grey values kept as they are.
         truth: (K, H, W) float32 in [0, 1] with K <= N*T, or None.
-        scale: stored value = scale * value here, for measurements and truth; never the mask.
+        scale: stored value = scale * value here, for truth, films, and measurements that truth
+            does not show to be in another unit; never the mask.
         scale_rule: how the scale was found, as a sentence.
         sources: every file read.
         replaced: what was replaced because it was no number, as sentences.
+        notes: all that a user should know of how it was read, `replaced` among it, as sentences.
         versions: of the file with the measurements and, if it has one, of the mask's own file.
 
     Raises:
@@ -53,25 +58,13 @@ class Capture:
     scale_rule: str
     sources: tuple[Path, ...]
     replaced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     versions: tuple[FileVersion, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_shapes(self)
-        for what, array in (
-            ("measurement", self.measurements),
-            ("mask", self.mask),
-            ("truth", self.truth),
-        ):
-            if array is not None:
-                check_finite(array, what, self.path)
-        if (negative := self.mask < 0).any():
-            raise InputError(
-                f"the mask has {tell(negative, 'mask', 'negative')}",
-                path=self.path,
-                hint="a mask lets through between none and all of the light; check its calibration",
-            )
-        if not self.mask.any():
-            raise InputError(_CLOSED, path=self.path, hint=_OTHER_MASK)
+        check_arrays(self.measurements, self.mask, path=self.path)
+        if self.truth is not None:
+            check_truth(self.truth, self.count * self.frames, self.mask, path=self.path)
 
     @property
     def frames(self) -> int:
@@ -108,6 +101,8 @@ def load_capture(
     axes: str | None = None,
     scale: float | None = None,
     nan: str = "refuse",
+    frames: str | None = None,
+    truth: bool = True,
 ) -> Capture:
     """Read a capture from .mat (v5, v7.3), HDF5 or TIFF, told by the header.
 
@@ -119,112 +114,113 @@ def load_capture(
     records; with truth, its peak by type and maximum (`scale.scale_of_video`); without, from the
     brightness of the measurement (`scale.scale_of_measurement`).
 
+    Truth of a form that cannot be used (with colours, say) is left out, and what is longer than
+    the measurements is cut, both with a note. With truth, the measurement is compared with
+    mask x truth (`agreement.compare`).
+
     Args:
         path: the file with the measurement.
         mask: the file with the mask, None for the same file.
         nan: what is done about values that are NaN or infinite, one of `finite.WAYS`.
+        frames: those of the mask that code a measurement, see `parse_frames`; None for all.
+        truth: whether truth is read; without, the capture is as if there were none.
 
     Raises:
         InputError: for a file that cannot be read or does not hold a capture.
-        UsageError: for an axes, scale or nan option that cannot be meant.
+        UsageError: for an axes, scale, nan or frames option that cannot be meant.
     """
-    check_way(nan)
-    given_scale = None if scale is None else check_scale(scale)
+    check_options(axes, scale, nan, frames)
     with open_capture(path, mask) as (source, mask_source):
-        chosen = choose_arrays(
+        parts = find_parts(
             source,
             mask_source,
             measurement_key=measurement_key,
             mask_key=mask_key,
             truth_key=truth_key,
             axes=axes,
+            truth=truth,
         )
-        header_of(chosen, source.stamp, None)
-        raw = {role: choice.read() for role, choice in chosen.items()}
+        mended: list[str] = []
+        notes = list(parts.notes)
+
+        def numbers(of: Part) -> np.ndarray:
+            array, sentence = replaced(of.read(), of.what, nan, of.container.path)
+            mended.extend([sentence] if sentence else [])
+            return array
+
+        raw = numbers(parts.measurement)
+        coding = _mask(numbers(parts.mask), chosen_frames(frames, parts.mask), mask_source, notes)
+        film = None if parts.truth is None else numbers(parts.truth)
         versions = [source.version()]
         if mask is not None:
             versions.append(mask_source.version())
-    mended = {
-        role: replaced(array, role, nan, chosen[role].container.path) for role, array in raw.items()
-    }
-    arrays = {role: array for role, (array, _) in mended.items()}
-    truth = arrays.get("truth")
-    white, rule = _find_scale(source, given_scale, arrays["measurement"], arrays["mask"], truth)
+    if film is not None and len(film) > (most := len(raw) * len(coding)):
+        notes.append(f"the truth has {len(film)} frames; the first {most} are the measurements'")
+        film = film[:most]
+
+    white = _find_white(source, scale, raw, coding, film)
+    measurements = measurements_in_white(raw, white, source.path)
+    coding = divided(coding, 1.0)
+    if film is not None:
+        film = truth_in_white(film, white, source.path)
+        check_one_mask(measurements, coding, film, source.path)
+        factor, sentences = compare(measurements, coding, film)
+        measurements = divided(measurements, factor)
+        notes += sentences
+    notes += check_level(measurements, raw, coding, white, source.path)
     return Capture(
         path=source.path,
-        measurements=_divided(arrays["measurement"], white),
-        mask=_divided(arrays["mask"], 1.0),
-        truth=None if truth is None else _unit(truth, white, rule, source.path),
-        scale=white,
-        scale_rule=rule,
+        measurements=measurements,
+        mask=coding,
+        truth=film,
+        scale=white.value,
+        scale_rule=white.rule,
         sources=tuple(dict.fromkeys((source.path, mask_source.path))),
-        replaced=tuple(sentence for _, sentence in mended.values() if sentence),
+        replaced=tuple(mended),
+        notes=(*mended, *notes),
         versions=tuple(versions),
     )
 
 
-def _find_scale(
+def check_options(axes: str | None, scale: float | None, nan: str, frames: str | None) -> None:
+    """Refuse what `load_capture` could not be meant to do, whatever the file.
+
+    Raises:
+        UsageError: an option is none of those that it can be.
+    """
+    check_way(nan)
+    if axes is not None:
+        parse_axes(axes)
+    if scale is not None:
+        check_scale(scale)
+    if frames is not None:
+        parse_frames(frames)
+
+
+def _mask(stack: np.ndarray, chosen: slice, source: Container, notes: list[str]) -> np.ndarray:
+    """The frames of a mask that are chosen, without noise below zero; what is done is noted."""
+    if chosen.stop - chosen.start < len(stack):
+        told = f"{chosen.start} to {chosen.stop - 1}"
+        notes.append(f"of the mask's {len(stack)} frames, {told} (from 0) are used")
+    mask, sentence = without_noise(stack[chosen])
+    notes += [sentence] if sentence else []
+    check_mask(mask, source.path)
+    return mask
+
+
+def _find_white(
     source: Container,
     given: float | None,
     measurement: np.ndarray,
     mask: np.ndarray,
     truth: np.ndarray | None,
-) -> tuple[float, str]:
+) -> White:
     if given is not None:
-        return given, f"{given:g}, as given by --scale"
+        return White(given, f"{given:g}, as given by --scale", given=True)
     if source.scale is not None:
-        return source.scale, f"{source.scale:g}, as recorded in the file"
-    if truth is not None:
-        return scale_of_video(truth, path=source.path, what="the truth")
-    if not (mask > 0).any():
-        raise InputError(_CLOSED, path=source.path, hint=_OTHER_MASK)
-    return scale_of_measurement(measurement, mask)
-
-
-def _divided(array: np.ndarray, scale: float) -> np.ndarray:
-    # Division in the wider type first, so that 64-bit values past float32's range survive.
-    wide = array.astype(np.result_type(array.dtype, np.float32), copy=False)
-    with np.errstate(over="ignore"):  # what is infinite in float32 is told by the Capture's check
-        return np.ascontiguousarray(wide / scale if scale != 1 else wide, dtype=np.float32)
-
-
-def _unit(truth: np.ndarray, scale: float, rule: str, path: Path) -> np.ndarray:
-    unit = _divided(truth, scale)
-    low, high = float(unit.min()), float(unit.max())
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise UsageError(
-            f"{path}: at the scale {rule} the truth spans {low:.4g}..{high:.4g} instead of 0..1",
-            hint="give the value of white with --scale",
-        )
-    return np.clip(unit, 0, 1, out=unit)
-
-
-def _check_shapes(capture: Capture) -> None:
-    measurements, mask, truth = capture.measurements, capture.mask, capture.truth
-    if measurements.ndim != 3 or mask.ndim != 3 or 0 in measurements.shape + mask.shape:
-        raise InputError(
-            f"measurements {measurements.shape} and mask {mask.shape} must be (N, H, W), (T, H, W)",
-            path=capture.path,
-            hint=_OTHER_MASK,
-        )
-    if measurements.shape[1:] != mask.shape[1:]:
-        raise InputError(
-            f"the measurements are {measurements.shape[1:]} pixels, the mask {mask.shape[1:]}",
-            path=capture.path,
-            hint=_OTHER_MASK,
-        )
-    if truth is None:
-        return
-    if truth.ndim != 3 or truth.shape[1:] != mask.shape[1:]:
-        raise InputError(
-            f"the truth is {truth.shape}, the mask {mask.shape}: pictures of different size",
-            path=capture.path,
-            hint=_OTHER_TRUTH,
-        )
-    if len(truth) > len(measurements) * len(mask):
-        raise InputError(
-            f"the truth has {len(truth)} frames, more than {len(measurements)} measurements "
-            f"of {len(mask)} frames hold",
-            path=capture.path,
-            hint=_OTHER_TRUTH,
-        )
+        found = check_recorded(source.scale, source.path)
+    elif truth is not None:
+        found = scale_of_video(truth, path=source.path, what="the truth")
+    else:
+        found = scale_of_measurement(measurement, mask, path=source.path)
+    return White(*found, given=False)

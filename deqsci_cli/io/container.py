@@ -82,8 +82,8 @@ class Container:
             hint=f"did you mean --{option} {near[0]}?" if near else f"choose one with --{option}",
         )
 
-    def read(self, key: str) -> np.ndarray:
-        """The array of `key`, in the file's own axis order, real numbers of any type.
+    def check(self, key: str) -> Entry:
+        """The entry of `key`, if by the header it can be read.
 
         Raises:
             InputError: for anything but a full array of real numbers, or one over the budget.
@@ -104,6 +104,15 @@ class Container:
         # Everything becomes float32 in the end, hence at least 4 bytes.
         itemsize = max(4, np.dtype(entry.dtype).itemsize)
         check_budget(entry.shape, itemsize, path=self.path, what=repr(key))
+        return entry
+
+    def read(self, key: str) -> np.ndarray:
+        """The array of `key`, in the file's own axis order, real numbers of any type.
+
+        Raises:
+            InputError: as `check`, or the data are not what the header says.
+        """
+        entry = self.check(key)
         array = self.load(key)
         if array.shape != entry.shape or array.dtype.kind not in "fiub":
             raise InputError(

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.opening import open_container
+from deqsci_cli.io.finite import single
+from deqsci_cli.io.keys import find_key
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.io.sniff import sniff
@@ -22,7 +25,7 @@ from deqsci_cli.io.writing import checked_suffix
 _FILM_SUFFIXES = (".tif", ".tiff", ".mat", ".h5", ".hdf5")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Film:
     """Frames (T, H, W) float32 in units of white = 1; stored value = scale * value."""
 
@@ -46,7 +49,8 @@ def write_film(
     (H, W, T), HDF5 `video` (T, H, W). All record `scale` and the provenance.
 
     Raises:
-        UsageError: for another ending, or frames that are not (T, H, W).
+        UsageError: for another ending, frames that are not (T, H, W), or values that are not
+            finite in the file.
         OutputExistsError, StorageError: see `atomic_write`.
     """
     target = Path(path)
@@ -54,7 +58,7 @@ def write_film(
     check_scale(scale)
     if frames.ndim != 3 or 0 in frames.shape:
         raise UsageError(f"a film needs frames (T, H, W), not {frames.shape}", path=target)
-    stored = np.ascontiguousarray(frames * np.float64(scale), dtype=np.float32)
+    stored = single(frames * np.float64(scale), f"the film at the scale {scale:g}", target)
     text = to_json(provenance)
     attributes = {"scale": float(scale), "provenance": text}
     with atomic_write(target, overwrite=overwrite) as temporary:
@@ -70,6 +74,25 @@ def as_read(frames: np.ndarray, scale: float) -> np.ndarray:
     """Frames as they are once `write_film` has written and `read_film` has read them."""
     stored = np.asarray(frames * np.float64(scale), dtype=np.float32)
     return np.asarray(stored / scale, dtype=np.float32)
+
+
+def check_no_capture(path: Path) -> None:
+    """Refuse a capture where a film is meant: its truth would pass for one.
+
+    Raises:
+        InputError: the file holds a measurement and a mask, or cannot be read.
+    """
+    if path.is_dir() or sniff(path) == "other":
+        return
+    with open_container(path) as container:
+        roles = ("measurement", "mask")
+        both = all(find_key(container, role, guess=False) for role in roles)
+    if both:
+        raise InputError(
+            "this is a capture (it holds a measurement and a mask), not a film",
+            path=path,
+            hint="deqsci reconstruct makes its film, and with --report the page",
+        )
 
 
 def read_film(path: str | Path, *, key: str | None = None, axes: str | None = None) -> Film:

@@ -23,17 +23,23 @@ def check_way(way: str) -> str:
     return way
 
 
-def check_finite(array: np.ndarray, what: str, path: Path) -> None:
+def check_finite(array: np.ndarray, what: str, path: Path | None) -> None:
     """Refuse an array (·, H, W) with values that are NaN or infinite.
+
+    Args:
+        path: the file it comes from, None for none.
 
     Raises:
         InputError: how many there are, and where the first is.
     """
     if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        hint = "a capture's are replaced with --nan zero, or --nan median (of their neighbours)"
+        if path is None:
+            hint = "replace them, by numpy.nan_to_num for example"
+        elif what == "truth":
+            hint += "; --no-truth leaves the truth out"
         raise InputError(
-            f"the {what} has {tell(~finite, what, 'NaN or infinite')}",
-            path=path,
-            hint="a capture's are replaced with --nan zero, or --nan median (of their neighbours)",
+            f"the {what} has {tell(~finite, what, 'NaN or infinite')}", path=path, hint=hint
         )
 
 
@@ -61,6 +67,24 @@ def replaced(array: np.ndarray, what: str, way: str, path: Path) -> tuple[np.nda
             _fill(filled[number])
     by = "the median of their neighbours" if way == "median" else "zero"
     return filled, f"the {what} has {tell(~finite, what, 'NaN or infinite')}; replaced by {by}"
+
+
+def single(values: np.ndarray, what: str, path: Path) -> np.ndarray:
+    """Values in single precision, as they are to be written.
+
+    Raises:
+        UsageError: some are NaN, infinite, or past its range.
+    """
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(values, dtype=np.float32)
+    if bad := np.count_nonzero(~np.isfinite(stored)):
+        raise UsageError(
+            f"{bad} of {stored.size} values of {what} are past single precision, in which it is "
+            "written",
+            path=path,
+            hint="give a smaller value of white with --scale",
+        )
+    return stored
 
 
 def tell(bad: np.ndarray, what: str, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,10 @@ def byte_budget() -> int:
     text = os.environ.get(BUDGET_VARIABLE)
     if text is None:
         return DEFAULT_BYTE_BUDGET
-    if not text.strip().isdecimal() or int(text) == 0:
+    # Python refuses to read numbers of thousands of digits, with an error that names no one.
+    if not text.strip().isdecimal() or len(text) > 30 or int(text) == 0:
         raise UsageError(
-            f"{BUDGET_VARIABLE} is {text!r}, not a number of bytes",
+            f"{BUDGET_VARIABLE} is {reprlib.repr(text)}, not a number of bytes",
             hint=f"set it to a positive whole number, for example {DEFAULT_BYTE_BUDGET}",
         )
     return int(text)

@@ -10,14 +10,15 @@ import numpy as np
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
+from deqsci_cli.io.checks import without_noise
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.finite import check_finite
 from deqsci_cli.io.keys import need_key
 from deqsci_cli.io.opening import open_container
-from deqsci_cli.io.scale import scale_of_video
+from deqsci_cli.io.scale import check_recorded, scale_of_video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawFilm:
     """Frames (T, H, W) as stored, with the value of white and how it was found."""
 
@@ -35,19 +36,22 @@ def read_stack(path: Path, *, key: str | None = None, axes: str | None = None) -
     """
     container, name, frames = _read(path, "film", key, axes)
     if container.scale is not None:
-        scale, rule = container.scale, f"{container.scale:g}, as recorded in the file"
+        scale, rule = check_recorded(container.scale, path)
     else:
         scale, rule = scale_of_video(frames, path=path, what=repr(name))
     return RawFilm(frames, scale, rule, container.provenance)
 
 
 def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) -> np.ndarray:
-    """Read a mask (T, H, W) float32 from a file of its own, or out of a capture; values as stored.
+    """Read a mask (T, H, W) float32 from a file of its own, or out of a capture.
+
+    Values are as stored, but for noise below zero (`checks.without_noise`).
 
     Raises:
         InputError: if there is no such array, its axes are open, or it is no mask.
     """
-    _, name, frames = _read(path, "mask", key, axes)
+    _, name, stored = _read(path, "mask", key, axes)
+    frames, _ = without_noise(stored)
     if frames.min() < 0 or not frames.any():
         raise InputError(
             f"{name!r} is no mask: it has negative values, or none above 0",

@@ -11,6 +11,7 @@ import numpy as np
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.finite import single
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 
@@ -39,18 +40,19 @@ def write_capture(
         truth: (K, H, W) in [0, 1].
 
     Raises:
-        UsageError: for an ending that is none of these.
+        UsageError: for an ending that is none of these, or values that are not finite in the file.
         OutputExistsError, StorageError: see `atomic_write`.
     """
     target = Path(path)
     suffix = checked_suffix(target, CAPTURE_SUFFIXES)
     check_scale(scale)
+    white = np.float64(scale)
     stacks = {
-        "meas": _compact(_stack(measurements) * np.float64(scale), (np.uint16,)),
-        "mask": _compact(_stack(mask), (np.uint8,)),
+        "meas": _compact(_stack(measurements) * white, (np.uint16,), target),
+        "mask": _compact(_stack(mask), (np.uint8,), target),
     }
     if truth is not None:
-        stacks["orig"] = _compact(_stack(truth) * np.float64(scale), (np.uint8, np.uint16))
+        stacks["orig"] = _compact(_stack(truth) * white, (np.uint8, np.uint16), target)
     attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
         if suffix == ".mat":
@@ -79,7 +81,7 @@ def _stack(array: np.ndarray) -> np.ndarray:
     return array[None] if array.ndim == 2 else array
 
 
-def _compact(values: np.ndarray, integers: tuple[type, ...]) -> np.ndarray:
+def _compact(values: np.ndarray, integers: tuple[type, ...], path: Path) -> np.ndarray:
     """Whole numbers in the first integer type that holds them exactly; float32 for the rest."""
     # float32 arithmetic leaves whole numbers off by an ulp or so; that is no information.
     whole = np.rint(values)
@@ -87,4 +89,4 @@ def _compact(values: np.ndarray, integers: tuple[type, ...]) -> np.ndarray:
         for dtype in integers:
             if whole.max() <= np.iinfo(dtype).max:
                 return whole.astype(dtype)
-    return values.astype(np.float32)
+    return single(values, "the capture", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -71,12 +72,12 @@ class SensingOperator:
     def _peak(self) -> Tensor:
         return self.mask.amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
 
-    def subset(self, samples: Tensor) -> SensingOperator:
+    def subset(self, samples: Tensor) -> Self:
         """The operator of some samples of the batch (indices)."""
         if self.mask.shape[0] == 1:
             return self
-        return SensingOperator(self.mask[samples])
+        return type(self)(self.mask[samples])
 
-    def to(self, target: torch.device | torch.dtype) -> SensingOperator:
+    def to(self, target: torch.device | torch.dtype) -> Self:
         """The same operator on another device, or in another precision."""
-        return SensingOperator(self.mask.to(target))
+        return type(self)(self.mask.to(target))

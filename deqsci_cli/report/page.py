@@ -32,7 +32,7 @@ _BYTES = 2_900_000
 _ERROR_GAIN = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictures:
     """What is to be seen of a scene.
 

@@ -37,6 +37,7 @@ class Record:
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
         replaced: what was replaced in the input because it was no number, as sentences.
+        notes: all that was found or changed in the input when it was read, as sentences.
         sources: the files that it was made from: path, sha256 and bytes of each.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
@@ -57,6 +58,7 @@ class Record:
     scale: float
     scale_rule: str
     replaced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     sources: tuple[dict[str, Any], ...] = ()
     psnr: float | None = None
     ssim: float | None = None

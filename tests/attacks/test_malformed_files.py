@@ -127,7 +127,6 @@ CAPTURES: dict[str, tuple[Change, str]] = {
     "complex mask": (lambda a: {"mask": a["mask"] * 1j}, "mask"),
     "negative mask": (lambda a: {"mask": -a["mask"].astype(np.int16)}, "negative"),
     "closed mask": (lambda a: {"mask": 0 * a["mask"]}, "closed"),
-    "too much truth": (lambda a: {"orig": np.tile(a["orig"], (2, 1, 1))}, "12 frames"),
     "truth past 16 bits": (lambda a: {"orig": a["orig"].astype(np.float64) * 1e6}, "16 bits"),
 }  # fmt: skip
 # What not every format can hold.

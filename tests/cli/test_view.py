@@ -229,3 +229,21 @@ def test_it_fits_a_phone_and_knows_the_dark(page, tmp_path):
 
     assert background("light") == "rgb(255, 255, 255)" and background("dark") == "rgb(20, 23, 27)"
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("suffix", ["mat", "h5", "tif"])
+def test_a_capture_is_no_film(run, capture, tmp_path, suffix):
+    """Its truth must not pass for one, neither on a page nor before its own truth."""
+    file = tmp_path / f"again.{suffix}"
+    run("convert", capture, file)
+    for command in (("view", file), ("evaluate", file, "--truth", capture)):
+        if command[0] == "view":
+            with pytest.raises(InputError, match="this is a capture") as told:
+                run(*command)
+            assert told.value.path == file
+        else:
+            assert run(*command).exit_code == 3
+    assert not list(tmp_path.glob("*.html"))
+    # As the hint says:
+    run("reconstruct", file, "-o", tmp_path / "o", "--model", "gap-tv", "--report", "--max-iter", 2)
+    assert (tmp_path / "o" / "report.html").exists()

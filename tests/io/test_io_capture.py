@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import scipy.io
 import tifffile
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io import Capture, load_capture, read_film
 
 
 def matlab(stack):
@@ -149,8 +151,9 @@ def test_too_much_truth(tmp_path, scene):
             "orig": matlab(scene.video),
         },
     )
-    with pytest.raises(InputError, match="8 frames"):
-        load_capture(tmp_path / "a.mat")
+    capture = load_capture(tmp_path / "a.mat")
+    np.testing.assert_allclose(capture.truth, scene.video[:4] / 255.0, rtol=1e-6)
+    assert "8 frames" in capture.notes[0] and "first 4" in capture.notes[0]
 
 
 class TestAxes:
@@ -304,6 +307,27 @@ class TestScale:
         meas[7, 9] = 500.0
         assert self.load(tmp_path, meas, mask).scale == pytest.approx(1.2, rel=1e-6)
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+    def test_without_truth_the_brightness_decides_for_every_type(self, tmp_path, scene, dtype):
+        """Frames of an even grey, stored at any gain, come out at half of the range or more."""
+        total = scene.mask.sum(0, dtype=np.float64)
+        highest = min(np.iinfo(dtype).max, 5000) if np.issubdtype(dtype, np.integer) else 5000
+        for gain in np.geomspace(
+            2 if highest < 5000 or dtype == np.uint16 else 1e-3, highest / 4, 40
+        ):
+            meas = (total * gain).astype(dtype)
+            grey = float((meas[total > 0] / total[total > 0]).max())
+            capture = self.load(tmp_path, meas, scene.mask)
+            assert 0.95 * grey < capture.scale <= 2 * grey * 1.001, capture.scale_rule
+            np.testing.assert_allclose(capture.measurements[0] * capture.scale, meas, rtol=1e-5)
+
+    def test_an_8_bit_camera_fills_its_range(self, tmp_path, scene):
+        """It scales the sum of all frames to its own peak: white is 255 * 255 / max(sum)."""
+        coded = (scene.video[:4].astype(float) * scene.mask).sum(0)
+        meas = np.rint(coded * 255 / coded.max()).astype(np.uint8)
+        white = 255 * 255 / coded.max()
+        assert 0.8 * white < self.load(tmp_path, meas, scene.mask).scale < 2 * white
+
     def test_option_wins(self, tmp_path, scene):
         capture = self.load(tmp_path, scene.meas[0], scene.mask, scene.video[:4], scale=510)
         assert capture.scale == 510
@@ -314,6 +338,34 @@ class TestScale:
     def test_impossible_option(self, tmp_path, scene, scale):
         with pytest.raises(UsageError, match="--scale"):
             self.load(tmp_path, scene.meas[0], scene.mask, scale=scale)
+
+    @pytest.mark.parametrize("scale", [1e39, 1e38, 1e-38, 1e-300, 1e300])
+    def test_out_of_single_precision(self, tmp_path, scene, scale):
+        with pytest.raises(UsageError, match="--scale"):
+            self.load(tmp_path, scene.meas[0], scene.mask, scale=scale)
+        own = {"scale": scale, "provenance": json.dumps({"command": "simulate"})}
+        arrays = {"meas": scene.meas[0], "mask": matlab(scene.mask)}
+        scipy.io.savemat(tmp_path / "own.mat", arrays | own)
+        with pytest.raises(InputError, match="records the scale") as told:
+            load_capture(tmp_path / "own.mat")
+        assert told.value.path == tmp_path / "own.mat"
+        with pytest.raises(InputError, match="records the scale"):
+            read_film(tmp_path / "own.mat", key="mask")
+
+    @pytest.mark.parametrize("factor", [1e36, 1e39, 1e200])
+    def test_a_measurement_out_of_single_precision(self, tmp_path, scene, factor):
+        with pytest.raises(InputError, match="single precision"):
+            self.load(tmp_path, scene.meas[0] * factor, scene.mask)
+
+    def test_a_scale_that_leaves_nothing_or_far_too_much(self, tmp_path, scene):
+        with pytest.raises(UsageError, match=r"--scale nothing is left"):
+            self.load(tmp_path, scene.meas[0], scene.mask, scale=1e30)
+        # What the scale makes infinite is the scale's fault.
+        with pytest.raises(UsageError, match=r"--scale the measurement is past"):
+            self.load(tmp_path, scene.meas[0] * 1e20, scene.mask, scale=1e-20)
+        (told,) = self.load(tmp_path, scene.meas[0], scene.mask, scale=1).notes
+        assert "times as bright as white" in told
+        assert self.load(tmp_path, 0 * scene.meas[0], scene.mask, scale=1e30).notes == ()
 
     def test_option_that_the_truth_contradicts(self, tmp_path, scene):
         with pytest.raises(UsageError, match="--scale"):

@@ -71,9 +71,9 @@ def test_the_class_counts_and_the_header_tells_it(
     meant = np.random.default_rng(0).integers(0, 2, (5, 7, 3))
     path = write(tmp_path / "a.mat", a=(meant, array_class, storage))
     dtype = "bool" if array_class == "logical" else array_class
-    container = open_container(path)
-    assert container.entries["a"].dtype == dtype
-    read = container.read("a")
+    with open_container(path) as container:
+        assert container.entries["a"].dtype == dtype
+        read = container.read("a")
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, meant)
 
@@ -81,7 +81,8 @@ def test_the_class_counts_and_the_header_tells_it(
 def test_headers_alone_are_read_for_the_class(tmp_path, monkeypatch):
     path = write_v5(tmp_path / "a.mat", a=(np.ones((5, 7, 3)), "logical", "uint8"))
     monkeypatch.setattr(mat.scipy.io, "loadmat", None)
-    assert open_container(path).entries["a"].dtype == "bool"
+    with open_container(path) as container:
+        assert container.entries["a"].dtype == "bool"
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -89,7 +90,8 @@ def test_as_scipy_reads_matlabs_types(tmp_path, compressed):
     values = np.arange(105).reshape(5, 7, 3)
     path = write_v5(tmp_path / "a.mat", compressed, a=(values, "float64", "uint8"))
     oracle = scipy.io.loadmat(path, mat_dtype=True)["a"]
-    read = open_container(path).read("a")
+    with open_container(path) as container:
+        read = container.read("a")
     assert read.dtype == oracle.dtype == np.float64
     np.testing.assert_array_equal(read, oracle)
 
@@ -123,8 +125,9 @@ def test_a_film_of_zeros_and_ones_has_white_at_one(tmp_path, write, kind):
 def test_a_class_that_the_storage_does_not_fit_is_not_forced(tmp_path):
     fractions = np.random.default_rng(0).random((5, 7, 3))
     path = write_v73(tmp_path / "a.mat", a=(fractions, "uint8", "float64"))
-    assert open_container(path).entries["a"].dtype == "float64"
-    np.testing.assert_array_equal(open_container(path).read("a"), fractions)
+    with open_container(path) as container:
+        assert container.entries["a"].dtype == "float64"
+        np.testing.assert_array_equal(container.read("a"), fractions)
 
 
 def test_bits_of_other_hdf5_writers_are_logical(tmp_path):
@@ -134,6 +137,6 @@ def test_bits_of_other_hdf5_writers_are_logical(tmp_path):
         space = h5py.h5s.create_simple(stored.shape)
         dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.STD_B8LE, space)
         dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, stored, mtype=h5py.h5t.STD_B8LE)
-    container = open_container(tmp_path / "a.h5")
-    assert container.entries["a"].dtype == "bool"
-    np.testing.assert_array_equal(container.read("a"), stored > 0)
+    with open_container(tmp_path / "a.h5") as container:
+        assert container.entries["a"].dtype == "bool"
+        np.testing.assert_array_equal(container.read("a"), stored > 0)

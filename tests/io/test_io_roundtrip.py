@@ -207,3 +207,22 @@ def test_describe(tmp_path):
     assert (odd.name, odd.shape, odd.minimum, odd.maximum) == ("odd", (11, 17, 3), 1, 560)
     assert odd.mean == pytest.approx(280.5) and odd.note == "1 NaN or infinite"
     assert cells.note == "a cell array" and cells.mean is None
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mat", ".h5"])
+@pytest.mark.parametrize("bad", [1e10, -1e10, np.inf, np.nan])
+def test_what_single_precision_does_not_hold_is_not_written(tmp_path, suffix, bad):
+    """Each writer looks at what it has cast, not at what it was given."""
+    frames = np.full((2, 5, 7), 0.5)
+    frames[1, 2, 3] = bad
+    path = tmp_path / f"a{suffix}"
+    common = {"scale": 1e30, "provenance": {}, "overwrite": False}
+    with pytest.raises(UsageError, match="single precision"):
+        write_film(path, frames, **common)
+    good = np.full((2, 5, 7), 0.5)
+    for name in ("measurements", "truth", "mask"):
+        stacks = {"measurements": good[:1], "mask": good, "truth": good}
+        stacks[name] = frames * (1e30 if name == "mask" else 1)
+        with pytest.raises(UsageError, match="single precision"):
+            write_capture(path, **stacks, **common)
+    assert list(tmp_path.iterdir()) == []

@@ -31,9 +31,9 @@ def inverted(greys: np.ndarray) -> np.ndarray:
 
 def stored(path) -> np.ndarray:
     """The only array of a file, as it is understood, and as its header promises."""
-    container = open_container(path)
-    (entry,) = container.entries.values()
-    array = container.read(entry.name)
+    with open_container(path) as container:
+        (entry,) = container.entries.values()
+        array = container.read(entry.name)
     assert str(array.dtype) == entry.dtype
     return array
 

@@ -171,3 +171,16 @@ def test_what_is_left_over_for_a_frame_when_the_others_are_taken_out(kind):
         operator.left_over(truth, y), mask * truth / mask.amax((1, 2, 3), True)
     )
     torch.testing.assert_close(SensingOperator(7 * mask).left_over(guess, 7 * y), rest)
+
+
+def test_what_is_derived_from_an_operator_is_of_its_kind():
+    class Shifted(SensingOperator):
+        def A(self, video):
+            return super().A(video.roll(1, -1))
+
+    operator = Shifted(masks("grey", (2, 3, 4, 5), 0))
+    video = torch.rand(1, 3, 4, 5, dtype=torch.float64)
+    part = operator.subset(torch.tensor([1]))
+    for derived in (part, part.to(torch.float64), part.subset(torch.tensor([0]))):
+        assert type(derived) is Shifted
+        torch.testing.assert_close(derived.A(video), operator.A(video)[1:])

@@ -106,6 +106,32 @@ def test_a_median_needs_something_to_take_it_from(coded, save):
         load_capture(dead, nan="median")
 
 
+@pytest.mark.parametrize(
+    ("factor", "scale", "recorded", "code", "blamed"),
+    [
+        (1e39, None, None, 3, "c.h5"),
+        (1, 1e39, None, 2, "--scale"),
+        (1, 1e-38, None, 2, "--scale"),
+        (1, 1e30, None, 2, "--scale"),
+        (1, None, 1e300, 3, "c.h5: the file records the scale"),
+        (1, None, 1e-300, 3, "c.h5: the file records the scale"),
+        (1, None, 1e30, 3, "c.h5: at the scale 1e+30, as recorded in the file"),
+    ],
+)
+def test_no_scale_makes_an_infinite_or_an_empty_film(
+    deqsci, coded, tmp_path, factor, scale, recorded, code, blamed
+):
+    path, own = tmp_path / "c.h5", json.dumps({"command": "simulate"})
+    with h5py.File(path, "w") as file:
+        file["meas"], file["mask"] = factor * coded.meas, coded.mask
+        if recorded is not None:
+            file.attrs["scale"], file.attrs["provenance"] = recorded, own
+    told = ("--scale", scale) if scale else ()
+    result = deqsci("reconstruct", path, "-o", tmp_path / "o", *FAST[:4], *told)
+    assert result.code == code and blamed in result.told, result.told
+    assert not list(tmp_path.glob("o/*.tif"))
+
+
 def odd_measurements(coded) -> dict[str, np.ndarray]:
     rng, brightest = np.random.default_rng(0), 255 * coded.mask.sum(0).max()
     return {

@@ -69,6 +69,7 @@ def write_outputs(
         scale=capture.scale,
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,
+        notes=capture.notes,
         sources=tuple(version.to_json() for version in capture.versions),
         **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),

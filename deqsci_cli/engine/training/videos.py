@@ -79,7 +79,7 @@ class CaptureSettings:
             raise UsageError("noise must not be negative")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaptureBatch:
     """Simulated captures and their truth.
 
