@@ -126,6 +126,7 @@ CAPTURES: dict[str, tuple[Change, str]] = {
     "complex": (lambda a: {"meas": a["meas"] * 1j}, "meas"),
     "complex mask": (lambda a: {"mask": a["mask"] * 1j}, "mask"),
     "negative mask": (lambda a: {"mask": -a["mask"].astype(np.int16)}, "negative"),
+    "mask below its noise": (lambda a: {"mask": a["mask"] - 0.05}, "negative"),
     "closed mask": (lambda a: {"mask": 0 * a["mask"]}, "closed"),
     "truth past 16 bits": (lambda a: {"orig": a["orig"].astype(np.float64) * 1e6}, "16 bits"),
 }  # fmt: skip
