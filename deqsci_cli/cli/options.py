@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -53,42 +55,58 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> tuple[Path, .
         InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
     """
     from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
+    from deqsci_cli.io.boundary import unreachable
+    from deqsci_cli.io.paths import exists, is_dir, same_file
 
     paths: list[Path] = []
     for pattern in patterns:
         found: list[Path]
         if pattern == "-":
-            found = _lines(sys.stdin.read(), "stdin")
-        elif pattern.startswith("@") and not Path(pattern).exists():
-            found = _lines(_list_file(Path(pattern[1:])), pattern[1:])
-        elif Path(pattern).is_dir():
-            inside = sorted(Path(pattern).iterdir())
+            found = _read_list(None)
+        elif pattern.startswith("@") and not exists(pattern):
+            found = _read_list(Path(pattern[1:]))
+        elif is_dir(pattern):
+            try:
+                inside = sorted(Path(pattern).iterdir())
+            except OSError as error:
+                raise unreachable(Path(pattern), error, "folder") from error
             found = [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
-        elif Path(pattern).exists() or not glob.has_magic(pattern):
+        elif exists(pattern) or not glob.has_magic(pattern):
             paths.append(Path(pattern))
             continue
         else:
             found = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-        if besides is not None and besides.exists():
-            found = [p for p in found if not (p.exists() and p.samefile(besides))]
+        if besides is not None and exists(besides):
+            found = [p for p in found if not same_file(p, besides)]
         if not found:
             raise InputError(f"'{pattern}' stands for no file")
         paths += found
     return tuple(dict.fromkeys(paths))
 
 
-def _list_file(path: Path) -> str:
+def _read_list(path: Path | None) -> list[Path]:
+    """The paths of a list, or of stdin: a line each, in the bytes by which the system knows them.
+
+    Raises:
+        InputError: it cannot be read, or is no such list.
+    """
+    source = path or "stdin"
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the list cannot be read: {error}", path=path) from error
-
-
-def _lines(text: str, source: str) -> list[Path]:
-    names = [line for line in text.splitlines() if line.strip()]
-    if any("\0" in name for name in names):
-        raise InputError(f"{source} is no list of paths", hint="one path a line")
-    return [Path(name) for name in names]
+        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the list cannot be read: {error.strerror}", path=source) from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "save the list as UTF-8"
+        raise InputError("the list is in UTF-16", path=source, hint=hint)
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")  # no other sign ends a line
+    names = [line.removesuffix(b"\r") for line in lines if line.strip()]
+    try:
+        if any(b"\0" in name for name in names):
+            raise ValueError
+        return [Path(os.fsdecode(name)) for name in names]
+    except ValueError as error:  # on Windows also what is not UTF-8
+        hint = "one path a line, in UTF-8"
+        raise InputError("this is no list of paths", path=source, hint=hint) from error
 
 
 def numbers(text: str | None, option: str, *counts: int) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from deqsci_cli.engine.importing import import_checkpoint
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
+from deqsci_cli.io.paths import real
 from deqsci_cli.networks.registry import parameter_count
 
 
@@ -25,7 +26,7 @@ class ConvertConfig:
 
 def convert_capture(config: ConvertConfig) -> Capture:
     """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
-    if config.out.resolve() == config.source.resolve():
+    if real(config.out) == real(config.source):
         raise UsageError("a file cannot be converted onto itself", path=config.out)
     check_absent([config.out], overwrite=config.overwrite)
     capture = config.reading.load(config.source)
@@ -71,7 +72,7 @@ def convert_checkpoint(
     else:
         equilibrium = {"map": "gap", "start": "adjoint", "solver": "anderson"}
     card = zoo.Card(
-        name=out.resolve().name,
+        name=real(out).name,
         summary=f"{architecture} imported from {source.name}",
         architecture=architecture,
         options=options,
