@@ -228,7 +228,8 @@ def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:
     """Write a card alone."""
     with atomic_write(folder / CARD, overwrite=overwrite) as temporary:
         text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A name that is not UTF-8 is spelt out, as JSON spells any.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def cards() -> list[Card]:

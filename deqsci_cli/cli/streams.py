@@ -1,4 +1,4 @@
-"""The standard streams, such that what becomes of them is never worth the work that is told there."""
+"""Standard streams whose end, whatever it is, does not end the work that is told on them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Narration(io.FileIO):
 
 
 class _Results(_Narration):
-    """Drops what a reader that has gone, as `head` does, no longer wants; a full disk is an error."""
+    """Drops what a reader that has gone, say `head`, no longer wants; a full disk is an error."""
 
     broken = False
 
@@ -77,7 +77,7 @@ def _open_closed() -> None:
         os.set_inheritable(number, True)
     os.close(number)
     for i, name in closed:
-        setattr(sys, name, open(i, "w" if i else "r", closefd=False))  # noqa: PTH123, SIM115
+        setattr(sys, name, open(i, "w" if i else "r", closefd=False))  # noqa: SIM115
 
 
 def _mended(stream: TextIO, kind: type[_Narration]) -> TextIO:

@@ -33,7 +33,7 @@ def write_page(page: Page, path: Path, *, overwrite: bool) -> None:
     with enough_memory("write", path):
         text = render(page)
         with atomic_write(path, overwrite=overwrite) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def view(file: Path, out: Path | None = None, *, overwrite: bool = False) -> Path:

@@ -74,7 +74,7 @@ def check_name(path: str | Path) -> None:
     missing = [there / name for name in target.relative_to(there).parts]
     for candidate in (target, *missing):
         try:
-            os.lstat(candidate)  # noqa: PTH116
+            os.lstat(candidate)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise too_long(target) from error
@@ -87,7 +87,7 @@ def too_long(path: Path) -> UsageError:
     return UsageError(
         "this name is too long for the file system",
         path=path,
-        hint="give it a shorter name: outputs are called after their inputs",
+        hint="give it, or the input that it is called after, a shorter name",
     )
 
 
@@ -111,9 +111,7 @@ def open_plain(path: str | Path, flags: int) -> int:
             return descriptor
         os.close(descriptor)
     except OSError as error:
-        # A link; a pipe that nobody reads; a socket.
-        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+        # A link; a pipe that nobody reads, or a socket; a folder.
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
             raise
-    raise UsageError(
-        "something other than a plain file lies there", path=path, hint="take it away"
-    )
+    raise UsageError("something other than a plain file lies there", path=path, hint="take it away")

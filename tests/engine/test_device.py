@@ -79,11 +79,11 @@ def test_a_gpu_that_fails_is_told_in_one_line(text, monkeypatch):
     [
         "Expected all tensors to be on the same device, but found two: cuda:0 and cpu!",
         "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)",
-        '"slow_conv2d_cuda" not implemented for \'Byte\'',
+        "\"slow_conv2d_cuda\" not implemented for 'Byte'",
     ],
 )
 def test_a_fault_of_our_own_is_not_put_on_the_gpu(text):
-    with pytest.raises(RuntimeError, match="^.") as told, devices.memory_errors(torch.device("cpu")):
+    with pytest.raises(RuntimeError, match=".") as told, devices.memory_errors(torch.device("cpu")):
         raise RuntimeError(text)
     assert str(told.value) == text
 

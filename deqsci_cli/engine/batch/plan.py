@@ -18,6 +18,7 @@ from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
 from deqsci_cli.io import check_absent, identify
+from deqsci_cli.io.paths import check_name, is_file, is_link, real
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.report.page import need_page
 from deqsci_cli.report.report import REPORT, Failure, Record
@@ -189,6 +190,9 @@ def plan(config: ReconstructConfig) -> Plan:
             look = config.reading.look
             seen = isolated(look, path) if config.several else look(path)
             chosen = choose(selection, seen.count)
+            stems = {index: _stem(name, index, seen.count) for index in chosen}
+            for stem in stems.values():
+                check_name(config.out / f"{stem}.{config.format}")
             sources |= {s: identify(s) for s in seen.sources if s not in sources}
         except DeqsciError as error:
             if config.fail_fast:
@@ -197,9 +201,7 @@ def plan(config: ReconstructConfig) -> Plan:
             continue
         scales[path] = seen.scale_rule
         replaced[path] = seen.replaced
-        for index in chosen:
-            digits = len(str(seen.count - 1))
-            stem = name if seen.count == 1 else f"{name}_{index:0{digits}d}"
+        for index, stem in stems.items():
             jobs.append(
                 Job(
                     input=path,
@@ -217,7 +219,7 @@ def plan(config: ReconstructConfig) -> Plan:
                 )
             )
     _check_twins(jobs)
-    if (config.out / FOLDER).is_symlink():
+    if is_link(config.out / FOLDER):
         raise UsageError(
             "the folder of this run's records is a link to another",
             path=config.out / FOLDER,
@@ -261,7 +263,7 @@ def _deciding(config: ReconstructConfig, settings: EquilibriumSettings) -> dict[
 
 def _is_done(job: Job, entry: Entry) -> bool:
     """Whether what lies there is what would be made again."""
-    if entry.made_from != job.made_from or not all(file.is_file() for file in job.files):
+    if entry.made_from != job.made_from or not all(is_file(file) for file in job.files):
         return False
     return entry.outputs == {file.name: identify(file)["sha256"] for file in job.files}
 
@@ -275,9 +277,14 @@ def _names(inputs: Sequence[Path]) -> list[str]:
         if stems[path.stem] > 1 and path.suffix:
             name += f"-{path.suffix[1:]}"
         if files[path.name] > 1:
-            name = f"{path.resolve().parent.name}-{name}"
+            name = f"{real(path).parent.name}-{name}"
         names.append(name)
     return names
+
+
+def _stem(name: str, index: int, count: int) -> str:
+    """What the files of one of an input's measurements are called."""
+    return name if count == 1 else f"{name}_{index:0{len(str(count - 1))}d}"
 
 
 def _check_twins(jobs: Sequence[Job]) -> None:

@@ -76,6 +76,14 @@ def _board(folder: Path, step: int) -> Any:
         raise UsageError(
             "TensorBoard is not installed", hint="pip install 'deqsci[train]'"
         ) from error
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "TensorBoard writes into no folder whose name is not UTF-8",
+            path=folder,
+            hint="rename it",
+        ) from error
     threading.excepthook = _complain
     with storage_errors(folder):
         return SummaryWriter(str(folder), purge_step=step + 1)

@@ -72,7 +72,8 @@ def _told(name: str, default: str = "") -> int:
         return int(text)
     except ValueError as error:
         raise UsageError(
-            f"{name} is '{text}', not a number", hint="start the processes by torchrun, which sets it"
+            f"{name} is '{text}', not a number",
+            hint="start the processes by torchrun, which sets it",
         ) from error
 
 
