@@ -3,11 +3,13 @@
 import signal
 import sys
 
+from deqsci_cli.cli.streams import mend_streams
 from deqsci_cli.engine.interrupt import answer_signals, give_signals_back
 
 
 def main() -> None:
     """Run the command line; never returns."""
+    mend_streams()
     came = answer_signals()  # before the long imports
     try:
         from deqsci_cli.cli.app import main as run

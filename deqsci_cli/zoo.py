@@ -18,6 +18,7 @@ from deqsci_cli.config import MOST_BYTES
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, ModelError
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.paths import exists, is_dir, is_file
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
 
@@ -100,11 +101,11 @@ def find(name: str) -> Path:
         ModelError: there is none (with the nearest name).
     """
     local, stored = Path(name), models_folder() / ALIASES.get(name, name)
-    if "/" not in name and (stored / CARD).is_file():
+    if "/" not in name and is_file(stored / CARD):
         # A results folder called like its model is none; a model trained into one is meant.
-        return local if name not in ALIASES and (local / CARD).is_file() else stored
-    if "/" in name or local.is_dir():
-        if not (local / CARD).is_file():
+        return local if name not in ALIASES and is_file(local / CARD) else stored
+    if "/" in name or is_dir(local):
+        if not is_file(local / CARD):
             raise ModelError("no model lies here", path=local, hint=f"it would hold a {CARD}")
         return local
     known = [*ALIASES, *released()]
@@ -164,7 +165,7 @@ def load(name: str) -> Model:
         raise ModelError(error.message, path=folder / CARD, hint=error.hint or _ANEW) from error
     if not network.state_dict():
         return Model(network, card, folder, None)
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError("the model has a card but no weights", path=path, hint=_ANEW)
     try:
         network.load_state_dict(_read_weights(path, network), strict=True)
@@ -220,7 +221,7 @@ def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) 
     """
     state = {k: v.detach().cpu().float().contiguous() for k, v in network.state_dict().items()}
     data = save(state, metadata={"architecture": card.architecture})
-    if (folder / CARD).exists():
+    if exists(folder / CARD):
         # Killed between the two files, the card that was there would refuse the new weights.
         write_card(folder, replace(card, sha256=""), overwrite=overwrite)
     with atomic_write(folder / WEIGHTS, overwrite=overwrite) as temporary:
@@ -233,7 +234,8 @@ def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:
     """Write a card alone."""
     with atomic_write(folder / CARD, overwrite=overwrite) as temporary:
         text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A name that is not UTF-8 is spelt out, as JSON spells any.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def cards() -> list[Card]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from typing import Annotated
 
@@ -19,16 +17,13 @@ from deqsci_cli.cli.reconstruct import reconstruct
 from deqsci_cli.cli.simulate import simulate
 from deqsci_cli.cli.train import train
 from deqsci_cli.cli.view import view
-from deqsci_cli.errors import DeqsciError, DeviceError, StorageError
+from deqsci_cli.errors import DeqsciError, DeviceError
 
 EXIT_CODES = """
 Exit codes: 0 all done; 1 some inputs failed or diverged; 2 usage, config, or an output exists;
 3 an input or model cannot be read; 4 device, memory or disk; 130 interrupted;
 143 terminated.
 """
-
-# What a system says when nothing more fits onto a disk.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="deqsci",
@@ -72,17 +67,3 @@ def main() -> None:
     except MemoryError:
         show_error(DeviceError("this machine ran out of memory", hint="use smaller files"))
         sys.exit(DeviceError.exit_code)
-    except BrokenPipeError:  # the reader of our results, say `head`, has what it wanted
-        _close_stdout()
-        sys.exit(0)
-    except OSError as error:
-        if error.errno not in _FULL or error.filename is not None:
-            raise
-        _close_stdout()  # files are told by who writes them: this was stdout
-        show_error(StorageError(f"the results cannot be shown: {error.strerror}"))
-        sys.exit(StorageError.exit_code)
-
-
-def _close_stdout() -> None:
-    """Have what is still to be written there go nowhere, so that Python's end is quiet."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,23 +77,25 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
     Raises:
         InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
     """
+    from deqsci_cli.io.paths import exists, is_dir, same_file
+
     paths: list[Path] = []
     searched: list[Path] = []
     lists: list[Path] = []
     for pattern in patterns:
-        search = Path(pattern).is_dir() or (not Path(pattern).exists() and glob.has_magic(pattern))
+        search = is_dir(pattern) or (not exists(pattern) and glob.has_magic(pattern))
         if pattern == "-":
-            found = _lines(sys.stdin.read(), "stdin")
-        elif pattern.startswith("@") and not Path(pattern).exists():
+            found = _read_list(None)
+        elif pattern.startswith("@") and not exists(pattern):
             lists.append(Path(pattern[1:]))
-            found = _lines(_list_file(lists[-1]), pattern[1:])
+            found = _read_list(lists[-1])
         elif search:
             found = _search(pattern)
         else:
             paths.append(Path(pattern))
             continue
-        if besides is not None and besides.exists():
-            found = [p for p in found if not (p.exists() and p.samefile(besides))]
+        if besides is not None and exists(besides):
+            found = [p for p in found if not same_file(p, besides)]
         if not found:
             raise InputError(f"'{pattern}' stands for no file")
         paths += found
@@ -102,25 +106,41 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
 def _search(pattern: str) -> list[Path]:
     """The captures directly in a folder, or the files that a glob matches."""
     from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
+    from deqsci_cli.io.boundary import unreachable
+    from deqsci_cli.io.paths import is_dir
 
-    if not Path(pattern).is_dir():
+    if not is_dir(pattern):
         return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    inside = sorted(Path(pattern).iterdir())
+    try:
+        inside = sorted(Path(pattern).iterdir())
+    except OSError as error:
+        raise unreachable(Path(pattern), error, "folder") from error
     return [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
 
 
-def _list_file(path: Path) -> str:
+def _read_list(path: Path | None) -> list[Path]:
+    """The paths of a list, or of stdin: a line each, in the bytes by which the system knows them.
+
+    Raises:
+        InputError: it cannot be read, or is no such list.
+    """
+    source = path or "stdin"
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the list cannot be read: {error}", path=path) from error
-
-
-def _lines(text: str, source: str) -> list[Path]:
-    names = [line for line in text.splitlines() if line.strip()]
-    if any("\0" in name for name in names):
-        raise InputError(f"{source} is no list of paths", hint="one path a line")
-    return [Path(name) for name in names]
+        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the list cannot be read: {error.strerror}", path=source) from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "save the list as UTF-8"
+        raise InputError("the list is in UTF-16", path=source, hint=hint)
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")  # no other sign ends a line
+    names = [line.removesuffix(b"\r") for line in lines if line.strip()]
+    try:
+        if any(b"\0" in name for name in names):
+            raise ValueError
+        return [Path(os.fsdecode(name)) for name in names]
+    except ValueError as error:  # on Windows also what is not UTF-8
+        hint = "one path a line, in UTF-8"
+        raise InputError("this is no list of paths", path=source, hint=hint) from error
 
 
 def numbers(text: str | None, option: str, *counts: int) -> tuple[int, ...] | None:

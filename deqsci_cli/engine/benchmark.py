@@ -310,7 +310,8 @@ def write_outputs(
     files = _outputs(config, out)
     for file in files:
         with atomic_write(file, overwrite=overwrite) as temporary:
-            temporary.write_text(texts[file.suffix[1:]], encoding="utf-8")
+            text = texts[file.suffix[1:]]
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return files
 
 

@@ -73,7 +73,7 @@ def convert_checkpoint(
     else:
         equilibrium = {"map": "gap", "start": "adjoint", "solver": "anderson"}
     card = zoo.Card(
-        name=out.resolve().name,
+        name=real(out).name,
         summary=f"{architecture} imported from {source.name}",
         architecture=architecture,
         options=options,

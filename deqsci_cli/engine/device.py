@@ -6,6 +6,7 @@ import copy
 import ctypes
 import math
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,16 @@ GPU_BYTES_PER_PIXEL = 4 * (15 + 3 * 64)
 # Of a video on a CPU, whose networks take it frame by frame; measured.
 CPU_BYTES_PER_PIXEL = 4 * 32
 # What PyTorch's parts say where no memory is left; they have no common class for it.
-_OUT_OF_MEMORY = ("can't allocate memory", "could not create a memory", "bad_alloc")
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|could not create a memory|bad_alloc|(CUDA|HIP) error: out of memory"
+    "|_ALLOC_FAILED|Unable to find a valid cuDNN algorithm"
+)
+# What they say where a GPU, its driver, or a library for it fails.
+_GPU_FAILED = re.compile(
+    r"\b(CUDA|HIP|cuDNN|cuFFT|cusolver|NCCL|nvrtc)\b.*\berror\b|\b(CU|HIP)[A-Z]+_STATUS_"
+    "|NVIDIA driver|CUDA driver|No CUDA GPUs|cudaGetDeviceCount|unable to find an engine"
+)
+_NOT_BUILT_FOR = re.compile("no kernel image|invalid device function|PTX|gpu-architecture")
 
 #: what `--dtype` may say
 DTYPES = ("float32", "tf32", "float64", "bfloat16")
@@ -72,7 +82,8 @@ def check_dtype(dtype: str) -> None:
 def describe_device(device: torch.device) -> str:
     """The device's name for reports and cards."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        with memory_errors(device):
+            return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
@@ -89,13 +100,14 @@ def suitable_batch(name: str, shape: tuple[int, int, int]) -> int:
     device, pixels = choose_device(name), math.prod(shape)
     if device.type == "cpu":
         return max(1, 4 * CPU_CHUNK_PIXELS // pixels)
-    free, _ = torch.cuda.mem_get_info(device)
+    with memory_errors(device):
+        free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(free / 2 / (pixels * GPU_BYTES_PER_PIXEL)))
 
 
 @contextmanager
 def memory_errors(device: torch.device, shape: tuple[int, ...] | None = None) -> Iterator[None]:
-    """Tell running out of memory as what it is, and what would fit.
+    """Tell running out of memory as what it is, and what would fit; and a GPU that fails.
 
     Args:
         device: that is computed on.
@@ -109,9 +121,19 @@ def memory_errors(device: torch.device, shape: tuple[int, ...] | None = None) ->
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _too_little(device, shape) from error
     except RuntimeError as error:
-        if not any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise
-        raise _too_little(device, shape) from error
+        if _OUT_OF_MEMORY.search(str(error)):
+            raise _too_little(device, shape) from error
+        if _GPU_FAILED.search(str(error)):
+            raise _gpu_failed(device, str(error)) from error
+        raise
+
+
+def _gpu_failed(device: torch.device, text: str) -> DeviceError:
+    """What to say of an error of CUDA or its libraries: its first line, and what would mend it."""
+    hint = "use --device cpu; nvidia-smi tells of the driver, and of who else computes there"
+    if _NOT_BUILT_FOR.search(text):
+        hint = "use --device cpu, or install a PyTorch that is built for this GPU"
+    return DeviceError(f"{device} cannot compute: {text.strip().splitlines()[0]}", hint=hint)
 
 
 def _too_little(device: torch.device, shape: tuple[int, ...] | None) -> DeviceError:
@@ -135,7 +157,10 @@ def _too_little(device: torch.device, shape: tuple[int, ...] | None) -> DeviceEr
 def _free_memory(device: torch.device) -> int | None:
     """Bytes that can still be had; None where the system does not tell."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        try:
+            return int(torch.cuda.mem_get_info(device)[0])
+        except RuntimeError:  # it fails as a whole
+            return None
     try:
         free = 1024 * int(_line("/proc/meminfo", "MemAvailable"))
         limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1

@@ -14,6 +14,7 @@ from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import Capture, atomic_write, check_no_capture, identify, read_film
 from deqsci_cli.io.boundary import enough_memory
+from deqsci_cli.io.paths import is_dir
 from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
 
@@ -32,7 +33,7 @@ def write_page(page: Page, path: Path, *, overwrite: bool) -> None:
     with enough_memory("write", path):
         text = render(page)
         with atomic_write(path, overwrite=overwrite) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def view(file: Path, out: Path | None = None, *, overwrite: bool = False) -> Path:
@@ -52,7 +53,7 @@ def view(file: Path, out: Path | None = None, *, overwrite: bool = False) -> Pat
         OutputExistsError, StorageError: see `atomic_write`.
     """
     need_page()
-    if file.is_dir():
+    if is_dir(file):
         file = file / REPORT
     target = out or file.with_suffix(".html")
     try:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from deqsci_cli.errors import OutputExistsError, StorageError
+from deqsci_cli.io.paths import check_name, too_long
+
+# What the system says where something else lies in the way of a file or folder.
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+# What file systems say that cannot be told to put a file onto the disk; network mounts, mostly.
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# A longer ending is none of a format.
+_LONGEST_SUFFIX = 20
 
 
 def check_absent(paths: Iterable[str | Path], *, overwrite: bool) -> None:
@@ -17,20 +28,21 @@ def check_absent(paths: Iterable[str | Path], *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: for the first of `paths` that exists, unless `overwrite`.
+        UsageError: for a name that the file system cannot hold.
     """
-    if overwrite:
-        return
     for path in paths:
-        if os.path.lexists(path):
+        check_name(path)
+        if not overwrite and os.path.lexists(path):
             raise OutputExistsError(path)
 
 
 def remove_leftovers(path: str | Path) -> None:
     """Take away what a process that was killed while it wrote `path` has left beside it."""
     target = Path(path)
-    pattern = f".{glob.escape(target.stem[:40])}.{'[0-9a-f]' * 12}{glob.escape(target.suffix)}"
-    for leftover in target.parent.glob(pattern):
-        with suppress(OSError):
+    start, suffix = _parts(target)
+    pattern = f"{glob.escape(start)}{'[0-9a-f]' * 12}{glob.escape(suffix)}"
+    with suppress(OSError):
+        for leftover in target.parent.glob(pattern):
             leftover.unlink()
 
 
@@ -39,15 +51,19 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Tell a full disk, a folder that cannot be written and the like as what they are.
 
     Raises:
-        StorageError: in place of the system's errors.
+        StorageError: in place of the system's errors;
+        UsageError: in place of that of a name which is too long, as another name would do.
     """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise too_long(path) from error
+        hint = "check the free space and the permissions of the folder"
+        if error.errno in _IN_THE_WAY:
+            hint = "something else lies in its way; give another output"
         raise StorageError(
-            f"this could not be written: {error.strerror or error}",
-            path=path,
-            hint="check the free space and the permissions of the folder",
+            f"this could not be written: {error.strerror or error}", path=path, hint=hint
         ) from error
 
 
@@ -61,11 +77,13 @@ def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
 
     Raises:
         OutputExistsError: if `path` exists and `overwrite` is false.
+        UsageError: for a name that the file system cannot hold.
         StorageError: for a full disk, a folder that cannot be written, and the like.
     """
     target = Path(path)
     check_absent([target], overwrite=overwrite)
-    temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(6)}{target.suffix}")
+    start, suffix = _parts(target)
+    temporary = target.with_name(f"{start}{secrets.token_hex(6)}{suffix}")
     try:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +95,12 @@ def atomic_write(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         # After a successful replacement there is nothing left under this name.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _parts(target: Path) -> tuple[str, str]:
+    """How the name of a temporary file begins and ends; it is no longer than any name may be."""
+    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+    return f".{target.stem[:40]}.", suffix
 
 
 def _move(temporary: Path, target: Path, *, overwrite: bool) -> None:
@@ -96,16 +120,35 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+        _tell_not_durable(error.strerror)
     finally:
         os.close(descriptor)
+
+
+@cache
+def _tell_not_durable(reason: str) -> None:
+    """Told once by each process; Python shows it on stderr where nobody listens to the log."""
+    logging.getLogger(__name__).warning(
+        "this file system cannot be told to put files onto the disk at once (fsync: %s); they are "
+        "whole, but a loss of power soon after may take them along",
+        reason,
+    )
 
 
 def _sync_folder(folder: Path) -> None:
     # Makes the rename itself durable; not every file system lets a folder be opened for it, and
     # the data are already safe by then.
-    with suppress(OSError):
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,8 +79,23 @@ def require_file(path: str | Path) -> Path:
         InputError: if there is no such regular file (a pipe or a device is not one).
     """
     file = Path(path)
-    if not file.exists():
-        raise InputError("there is no such file", path=file, hint="check the spelling of the path")
-    if not file.is_file():
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise unreachable(file, error) from error
+    if not stat.S_ISREG(mode):
         raise InputError("this is not a file", path=file, hint="give the path of one file")
     return file
+
+
+def unreachable(path: Path, error: Exception, what: str = "file") -> InputError:
+    """What is said of a path behind which the system finds nothing."""
+    spelling = "check the spelling of the path"
+    if getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR):
+        return InputError(f"there is no such {what}", path=path, hint=spelling)
+    if isinstance(error, PermissionError):
+        return InputError(
+            f"the {what} may not be read", path=path, hint="check the permissions of its folders"
+        )
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"the {what} cannot be reached: {reason}", path=path, hint=spelling)

@@ -12,9 +12,10 @@ import numpy as np
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.finite import single
 from deqsci_cli.io.keys import find_key
+from deqsci_cli.io.opening import open_container
+from deqsci_cli.io.paths import is_dir
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.io.sniff import sniff
@@ -82,7 +83,7 @@ def check_no_capture(path: Path) -> None:
     Raises:
         InputError: the file holds a measurement and a mask, or cannot be read.
     """
-    if path.is_dir() or sniff(path) == "other":
+    if is_dir(path) or sniff(path) == "other":
         return
     with open_container(path) as container:
         roles = ("measurement", "mask")
@@ -106,7 +107,7 @@ def read_film(path: str | Path, *, key: str | None = None, axes: str | None = No
         UsageError: for a key or axes where the file has neither.
     """
     file = Path(path)
-    if file.is_dir() or sniff(file) == "other":
+    if is_dir(file) or sniff(file) == "other":
         if key or axes:
             raise UsageError("a video or images have neither keys nor axes to choose", path=file)
         return Film(read_video(file), 255.0, None, file)

@@ -13,6 +13,7 @@ import numpy as np
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.limits import check_budget
+from deqsci_cli.io.paths import is_file
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 # Pillow's modes that are read as they are (imageio makes colours of palettes), and those that it
@@ -103,7 +104,7 @@ def folder_images(folder: Path) -> list[Path]:
         files = [
             file
             for file in folder.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "." and file.is_file()
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "." and is_file(file)
         ]
     return sorted(files, key=natural)
 

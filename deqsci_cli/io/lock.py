@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import storage_errors
+from deqsci_cli.io.paths import exists, open_plain
 
 try:
     import fcntl
@@ -26,13 +27,13 @@ def only_run(folder: Path) -> Iterator[None]:
     no locks, nothing is kept out.
 
     Raises:
-        UsageError: another run is at work there.
+        UsageError: another run is at work there, or a link lies in the lock's place.
         StorageError: the folder cannot be written.
     """
-    path, made = folder / LOCK, not folder.exists()
+    path, made = folder / LOCK, not exists(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
     try:
         _lock(descriptor, folder)
         if not _lies_at(path, descriptor):  # its last owner has just taken it away
@@ -60,7 +61,7 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 def _lies_at(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io.paths import is_dir, is_file, real
 
 
 def check_no_overlap(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -25,7 +27,7 @@ def check_no_overlap(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     known: dict[object, Path] = {}
     for path in _files(inputs):
         # A link among the inputs is lost when its own name is taken, a file when its data are.
-        for key in (names.key(path), names.key(path.resolve()), _inode(path, follow=True)):
+        for key in (names.key(path), names.key(real(path)), _inode(path, follow=True)):
             known.setdefault(key, path)
     known.pop(None, None)
     for output in outputs:
@@ -41,11 +43,9 @@ def check_no_overlap(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 def _files(paths: Iterable[Path]) -> Iterable[Path]:
     for path in paths:
         yield path
-        try:
-            if path.is_dir():
-                yield from (child for child in path.iterdir() if child.is_file())
-        except OSError:  # whoever reads it tells so
-            continue
+        if is_dir(path):
+            with suppress(OSError):  # whoever reads it tells why
+                yield from (child for child in path.iterdir() if is_file(child))
 
 
 class _Names:
@@ -57,7 +57,7 @@ class _Names:
     def key(self, path: Path) -> str:
         folder = path.parent
         if folder not in self.folders:
-            self.folders[folder] = folder.resolve()
+            self.folders[folder] = real(folder)
         return str(self.folders[folder] / path.name).casefold()
 
 

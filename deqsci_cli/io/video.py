@@ -15,6 +15,7 @@ from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.images import folder_images, image_frames, is_image, natural
 from deqsci_cli.io.limits import byte_budget, check_budget
 from deqsci_cli.io.opening import open_container
+from deqsci_cli.io.paths import is_dir, is_file, is_link
 from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 
@@ -71,7 +72,7 @@ def list_videos(folder: str | Path) -> list[Path]:
         InputError: if there is no such folder, or nothing in it.
     """
     root = Path(folder)
-    if not root.is_dir():
+    if not is_dir(root):
         raise InputError(
             "there is no such folder", path=root, hint="check the spelling of the path"
         )
@@ -88,9 +89,9 @@ def _clips(folder: Path, depth: int) -> list[Path]:
     with reading(folder, "folder"):
         children = sorted(child for child in folder.iterdir() if child.name[0] != ".")
     for child in children:
-        if child.is_file() and child.suffix.lower() in _CLIP_SUFFIXES:
+        if is_file(child) and child.suffix.lower() in _CLIP_SUFFIXES:
             found.append(child)
-        elif child.is_dir() and not child.is_symlink() and depth < 8:
+        elif is_dir(child) and not is_link(child) and depth < 8:
             found += [child] if folder_images(child) else _clips(child, depth + 1)
     return found
 
@@ -101,7 +102,7 @@ def _read(
     if start < 0 or step < 1 or (count is not None and count < 1):
         raise UsageError(f"start {start}, count {count}, step {step}: no frames can be meant")
     stop = None if count is None else start + (count - 1) * step + 1
-    if not path.is_dir() and _is_stack(path):
+    if not is_dir(path) and _is_stack(path):
         raw = read_stack(path)
         clip, white = raw.frames[start:stop:step], raw.scale
     else:
@@ -144,7 +145,7 @@ def _gather(path: Path, frames: Iterator[np.ndarray], itemsize: int) -> np.ndarr
 
 
 def _frames(path: Path, itemsize: int, stop: int | None) -> Iterator[np.ndarray]:
-    if path.is_dir():
+    if is_dir(path):
         images = folder_images(path)
         if not images:
             raise InputError("the folder holds no pictures", path=path)

@@ -17,9 +17,9 @@ from deqsci_cli import zoo
 from deqsci_cli.config import build, read_toml
 from deqsci_cli.engine import train as training
 from deqsci_cli.engine.train import train
-from deqsci_cli.engine.training.parallel import Workers
+from deqsci_cli.engine.training.parallel import Workers, is_first, join
 from deqsci_cli.engine.training.settings import TrainConfig
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import DeviceError, UsageError
 
 COMMON = """
 steps = 6
@@ -106,3 +106,47 @@ def test_one_process_agrees_with_itself():
     module = torch.nn.Linear(2, 2)
     assert alone.wrap(module) is module and alone.share == (0, 1)
     alone.wait()
+
+
+@pytest.fixture
+def torchrun(monkeypatch):
+    """Variables as torchrun sets them, with changes; None leaves one out."""
+
+    def put(**changed: str | None) -> None:
+        given = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"}
+        for name, value in ({"MASTER_PORT": "1"} | given | changed).items():
+            monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+
+    return put
+
+
+def test_more_processes_than_gpus(torchrun, monkeypatch):
+    """Nobody waits for a process that cannot begin."""
+    torchrun(RANK="2", LOCAL_RANK="2", WORLD_SIZE="3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(DeviceError, match=r"2 CUDA device\(s\), not cuda:2") as told,
+        join(torch.device("cuda")),
+    ):
+        pass
+    assert told.value.exit_code == 4 and "--nproc-per-node" in told.value.hint
+
+
+@pytest.mark.parametrize("changed", [{"WORLD_SIZE": "two"}, {"LOCAL_RANK": None}])
+def test_an_environment_that_is_not_torchruns(torchrun, changed):
+    torchrun(**changed)
+    with pytest.raises(UsageError, match="torchrun"), join(torch.device("cuda")):
+        pass
+
+
+def test_a_rank_that_is_no_number(torchrun):
+    torchrun(RANK="first")
+    with pytest.raises(UsageError, match="RANK is 'first'"):
+        is_first()
+
+
+@pytest.mark.parametrize("changed", [{"MASTER_ADDR": None}, {"RANK": None}, {"MASTER_PORT": "x"}])
+def test_processes_that_cannot_find_each_other(torchrun, changed):
+    torchrun(**changed)
+    with pytest.raises(DeviceError, match="do not find each other"), join(torch.device("cpu")):
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from deqsci_cli.errors import InputError, OutputExistsError, StorageError, UsageError
 from deqsci_cli.io import (
+    atomic,
     atomic_write,
     check_absent,
     check_budget,
@@ -83,6 +85,41 @@ def test_full_disk_at_the_last_moment(tmp_path, monkeypatch, call):
         temporary.write_bytes(b"new")
     assert caught.value.exit_code == 4 and caught.value.path == target
     assert target.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_fsync(tmp_path, monkeypatch, caplog, code):
+    """Every file is written all the same; that a loss of power may take it is told once."""
+
+    def unknown(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    atomic._tell_not_durable.cache_clear()
+    for name in "abc":
+        for text in ("old", "new"):
+            with atomic_write(tmp_path / name, overwrite=True) as temporary:
+                temporary.write_text(text)
+        assert (tmp_path / name).read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 3
+    (told,) = caplog.records
+    assert told.levelname == "WARNING" and os.strerror(code) in told.getMessage()
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_disk_that_fails(tmp_path, monkeypatch, folder):
+    """Neither the file's own data nor its entry in the folder may be lost without a word."""
+
+    def broken(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folder:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with (
+        pytest.raises(StorageError, match="Input/output error"),
+        atomic_write(tmp_path / "a", overwrite=True) as temporary,
+    ):
+        temporary.write_text("new")
 
 
 def test_parent_that_is_a_file(tmp_path):

@@ -19,6 +19,7 @@ from deqsci_cli.io import (
     write_preview,
 )
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
+from deqsci_cli.io.paths import is_file, real
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.report import Record
 
@@ -52,7 +53,7 @@ def write_outputs(
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
         remove_leftovers(file)
-    begun = Entry(order.run, str(job.input.resolve()), made_from)
+    begun = Entry(order.run, str(real(job.input)), made_from)
     write_entry(job.output, begun)
     write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
     # Of the film as it is read back, so that a preview made later is the same.
@@ -107,4 +108,4 @@ def add_previews(order: Order, job: Job) -> Record:
 
 
 def _sha256(path: Path) -> str | None:
-    return read_version(path).sha256 if path.is_file() else None
+    return read_version(path).sha256 if is_file(path) else None

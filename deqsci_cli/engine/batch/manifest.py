@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.io import atomic_write
+from deqsci_cli.io.paths import short_name
 from deqsci_cli.report.report import Record
 
 FOLDER = ".manifest"
@@ -66,4 +67,4 @@ def write_entry(output: Path, entry: Entry) -> None:
 
 def place_of(output: Path) -> Path:
     """Where the entry of a film lies."""
-    return output.parent / FOLDER / f"{output.name}.json"
+    return output.parent / FOLDER / short_name(f"{output.name}.json")

@@ -24,6 +24,7 @@ from deqsci_cli.io import CaptureHeader, OwnFilmError, check_absent, need_previe
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.lock import LOCK
 from deqsci_cli.io.overlap import check_no_overlap
+from deqsci_cli.io.paths import check_name, is_link, real
 from deqsci_cli.report.page import need_page
 from deqsci_cli.report.report import REPORT, Failure, Record
 
@@ -91,7 +92,10 @@ def plan(config: ReconstructConfig) -> Plan:
     selection = parse_selection(config.measurements)
     jobs: list[Job] = []
     # A file that cannot be read keeps its name, so that the others' do not change once it can.
-    names = _names([path for path in config.inputs if path not in passed_over])
+    captures = dict.fromkeys(config.inputs)
+    for path in passed_over:
+        del captures[path]
+    names = _names(list(captures))
     for path, header in headers.items():
         try:
             jobs += _jobs(config, path, header, names[path], selection)
@@ -104,7 +108,7 @@ def plan(config: ReconstructConfig) -> Plan:
     written = [*own, config.out / LOCK, *(place_of(job.output) for job in jobs)]
     written += (file for job in jobs for file in job.files)
     check_no_overlap(written, _read_files(config, model, passed_over))
-    if (config.out / FOLDER).is_symlink():
+    if is_link(config.out / FOLDER):
         raise UsageError(
             "the folder of this run's records is a link to another",
             path=config.out / FOLDER,
@@ -168,6 +172,7 @@ def _jobs(
     jobs = []
     for index in choose(selection, header.count):
         stem = name if header.count == 1 else f"{name}_{index:0{digits}d}"
+        check_name(config.out / f"{stem}.{config.format}")
         jobs.append(
             Job(
                 input=path,
@@ -206,9 +211,14 @@ def _names(inputs: Sequence[Path]) -> dict[Path, str]:
         if stems[path.stem.casefold()] > 1 and path.suffix:
             name += f"-{path.suffix[1:]}"
         if files[path.name.casefold()] > 1:
-            name = f"{path.resolve().parent.name}-{name}"
+            name = f"{real(path).parent.name}-{name}"
         names[path] = name
     return names
+
+
+def _stem(name: str, index: int, count: int) -> str:
+    """What the files of one of an input's measurements are called."""
+    return name if count == 1 else f"{name}_{index:0{len(str(count - 1))}d}"
 
 
 def _check_twins(jobs: Sequence[Job]) -> None:

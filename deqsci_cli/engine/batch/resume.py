@@ -13,6 +13,7 @@ from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import read_film
 from deqsci_cli.io.file_version import FileVersion, read_version
+from deqsci_cli.io.paths import exists, is_file, real
 from deqsci_cli.report.report import Record
 
 
@@ -48,11 +49,11 @@ def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], mask: Path | None
         entry = read_entry(job.output)
         if entry is None:
             _check_damaged(job, versions)
-            if not place_of(job.output).exists():
+            if not exists(place_of(job.output)):
                 left.foreign += job.files
-        elif job.output.exists():
+        elif exists(job.output):
             _check_owner(job, entry, versions)
-        if entry is not None and entry.record is not None and job.output.is_file():
+        if entry is not None and entry.record is not None and is_file(job.output):
             job = _kept(job, entry, run_origin, mask, versions)
             if job.keep_film and not job.missing_previews(entry.outputs, versions.sha256):
                 left.done[job.output] = entry.record
@@ -102,7 +103,7 @@ def _kept(
 
 def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
     """A film belongs to one input: the same file, or one of the same content."""
-    if entry.input == str(job.input.resolve()):
+    if entry.input == str(real(job.input)):
         return
     if entry.made_from.get("input") == versions.sha256(job.input):
         return
@@ -116,7 +117,7 @@ def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
 def _check_damaged(job: Job, versions: _Versions) -> None:
     """Where the entry is damaged, the film itself may tell that it is this input's."""
     entry = place_of(job.output)
-    if not entry.exists() or not job.output.exists():
+    if not exists(entry) or not exists(job.output):
         return
     try:
         made_from = (read_film(job.output).provenance or {}).get("made_from")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write, storage_errors
+from deqsci_cli.io.paths import open_plain
 
 LOG = "log.jsonl"
 
@@ -20,11 +22,16 @@ class TrainingLog:
         folder: of the run.
         step: where the run stands; what a killed run has written beyond it is taken out.
         tensorboard: write for TensorBoard as well.
+
+    Raises:
+        UsageError: a link or the like lies in the log's place.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool):
         self.path, self.boards = folder / LOG, folder / "tensorboard"
-        if self.path.exists():
+        if os.path.lexists(self.path):
+            with storage_errors(self.path):  # what could not be written to later is told now
+                os.close(open_plain(self.path, os.O_RDWR))
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             with atomic_write(self.path, overwrite=True) as temporary:
                 kept = "".join(line for line in lines if _step(line) <= step)
@@ -33,8 +40,10 @@ class TrainingLog:
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """One line, figures by name."""
-        with storage_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step} | figures) + "\n")
+        with storage_errors(self.path):
+            descriptor = open_plain(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step} | figures) + "\n")
         # Means over steps would lie on the curves of the steps themselves.
         self.plot(step, {k: v for k, v in figures.items() if not k.startswith("train/")})
 
@@ -66,6 +75,14 @@ def _board(folder: Path, step: int) -> Any:
     except ImportError as error:
         raise UsageError(
             "TensorBoard is not installed", hint="pip install 'deqsci[train]'"
+        ) from error
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "TensorBoard writes into no folder whose name is not UTF-8",
+            path=folder,
+            hint="rename it",
         ) from error
     threading.excepthook = _complain
     with storage_errors(folder):

@@ -13,6 +13,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from deqsci_cli.engine.device import choose_device, memory_errors
+from deqsci_cli.errors import DeviceError, UsageError
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -59,7 +62,19 @@ class Workers:
 
 def is_first() -> bool:
     """Whether this is process 0 of `torchrun`, or the only one."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return _told("RANK", "0") == 0
+
+
+def _told(name: str, default: str = "") -> int:
+    """A number that torchrun sets for its processes."""
+    text = os.environ.get(name, default)
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{name} is '{text}', not a number",
+            hint="start the processes by torchrun, which sets it",
+        ) from error
 
 
 @contextmanager
@@ -68,18 +83,38 @@ def join(device: torch.device) -> Iterator[Workers]:
 
     Args:
         device: asked for; where there are several GPUs each process takes its own.
+
+    Raises:
+        UsageError: the environment is not as torchrun sets it.
+        DeviceError: there are more processes than GPUs, or they do not find each other.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _told("WORLD_SIZE", "1")
     if count == 1:
         yield Workers(0, 1, device)
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+        device = _own_gpu(_told("LOCAL_RANK"))
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The others wait while process 0 validates, which may take long.
-    dist.init_process_group(backend, timeout=timedelta(hours=2))
+    try:
+        dist.init_process_group(backend, timeout=timedelta(hours=2))
+    except (ValueError, RuntimeError) as error:
+        raise DeviceError(
+            f"the processes do not find each other: {str(error).strip().splitlines()[0]}",
+            hint="start them by torchrun, on machines that reach each other",
+        ) from error
     try:
         yield Workers(dist.get_rank(), count, device)
     finally:
         dist.destroy_process_group()
+
+
+def _own_gpu(number: int) -> torch.device:
+    try:
+        device = choose_device(f"cuda:{number}")
+    except DeviceError as error:
+        error.hint = "start no more processes than there are GPUs (--nproc-per-node)"
+        raise
+    with memory_errors(device):
+        torch.cuda.set_device(device)
+    return device
