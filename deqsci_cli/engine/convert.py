@@ -10,6 +10,7 @@ from deqsci_cli.engine.importing import import_checkpoint
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
+from deqsci_cli.io.paths import real
 from deqsci_cli.networks.registry import parameter_count
 
 
