@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 
 import numpy as np
@@ -83,7 +84,10 @@ def test_a_gpu_that_fails_is_told_in_one_line(text, monkeypatch):
     ],
 )
 def test_a_fault_of_our_own_is_not_put_on_the_gpu(text):
-    with pytest.raises(RuntimeError, match=".") as told, devices.memory_errors(torch.device("cpu")):
+    with (
+        pytest.raises(RuntimeError, match=re.escape(text)) as told,
+        devices.memory_errors(torch.device("cpu")),
+    ):
         raise RuntimeError(text)
     assert str(told.value) == text
 
