@@ -98,14 +98,6 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none (with the nearest name).
     """
-    try:
-        return _find(name)
-    except OSError as error:  # a name too long, a folder that may not be searched
-        reason = f"no model can be looked for here: {error.strerror}"
-        raise ModelError(reason, path=name, hint="check the path and its permissions") from error
-
-
-def _find(name: str) -> Path:
     local, stored = Path(name), models_folder() / ALIASES.get(name, name)
     if "/" not in name and (stored / CARD).is_file():
         # A results folder called like its model is none; a model trained into one is meant.
@@ -202,7 +194,7 @@ def check_tensors(
             raise ValueError(f"{name!r} is {list(tensor.shape)}, not {list(like.shape)}")
         types = _FLOATS if cast and like.is_floating_point() else (like.dtype,)
         if tensor.dtype not in types:
-            raise ValueError(f"{name!r} is of type {tensor.dtype}")
+            raise ValueError(f"{name!r} is of type {str(tensor.dtype)[6:]}")
         if not tensor.isfinite().all():
             raise ValueError(f"{name!r} has values that are NaN or infinite")
 

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from deqsci_cli.config import build
 from deqsci_cli.errors import InputError, UsageError
@@ -41,7 +41,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
         os.close(descriptor)
     if max(size, len(data)) > most:
         hint = "it is not as this program wrote it"
-        raise InputError(f"the file is larger than {most:,} bytes", path=path, hint=hint)
+        raise InputError(f"the file is larger than {most / 1e6:g} MB", path=path, hint=hint)
     return data
 
 
@@ -75,14 +75,16 @@ def _open_regular(path: Path) -> int:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON, strictly: UTF-8, no NaN or Infinity, each key once, not nested without end.
+    """JSON in UTF-8, each key once, not nested without end.
+
+    NaN and Infinity, which are none, come through: `config.build` tells them by their names.
 
     Raises:
         ValueError: it is none.
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     try:
-        content = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        content = json.loads(text, object_pairs_hook=_once)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     layer = [content] if isinstance(content, dict | list) else []
@@ -93,12 +95,31 @@ def parse_json(data: bytes | str) -> Any:
     return content
 
 
+def from_json(data: bytes | str, kind: type[T]) -> T:
+    """JSON as the dataclass that it was written from.
+
+    Args:
+        data: the JSON.
+        kind: a dataclass that `config.build` can make of a table.
+
+    Raises:
+        ValueError: it is none, or a value is not of its field's type.
+    """
+    content = parse_json(data)
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    try:
+        return build(kind, content)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
 def read_json(path: Path, kind: type[T], *, what: str, again: str, most: int) -> T:
     """A JSON file as the dataclass that it was written from.
 
     Args:
         path: of the file.
-        kind: a dataclass that `config.build` can make of a table.
+        kind: as for `from_json`.
         what: the file, as `card`, for the error.
         again: what gives a sound file.
         most: bytes that it may have.
@@ -107,22 +128,10 @@ def read_json(path: Path, kind: type[T], *, what: str, again: str, most: int) ->
         InputError: it cannot be read, is no JSON, or a value is not of its field's type.
         DeviceError: it does not fit in memory.
     """
-    data = read_regular(path, most=most)
     try:
-        content = parse_json(data)
+        return from_json(read_regular(path, most=most), kind)
     except ValueError as error:
         raise InputError(f"the {what} cannot be read: {error}", path=path, hint=again) from error
-    if not isinstance(content, dict):
-        raise InputError(f"the {what} is not a JSON object", path=path, hint=again)
-    try:
-        return build(kind, content)
-    except UsageError as error:
-        reason = f"{error.message} ({error.hint})" if error.hint else error.message
-        raise InputError(f"the {what} is damaged: {reason}", path=path, hint=again) from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

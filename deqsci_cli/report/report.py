@@ -20,7 +20,7 @@ REPORT = "report.json"
 STATUSES = ("converged", "max_iter", "diverged")
 
 # Those of 30,000 measurements take some 200 MB.
-_MOST_BYTES = 2**29
+_MOST_BYTES = 500_000_000
 _ANEW = "run `deqsci reconstruct` again, it writes the report anew"
 
 

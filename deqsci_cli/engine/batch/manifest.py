@@ -21,7 +21,7 @@ from deqsci_cli.report.report import Record
 FOLDER = ".manifest"
 
 # A record has some 50 bytes for each evaluation.
-_MOST_BYTES = 2**26
+_MOST_BYTES = 64_000_000
 _ANEW = "take the film and this record away, or give --overwrite to make them anew"
 
 

@@ -14,10 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from deqsci_cli.config import build
 from deqsci_cli.errors import DeqsciError, ModelError, UsageError
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.io.json_file import parse_json, require_regular
+from deqsci_cli.io.json_file import from_json, require_regular
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.zoo import check_tensors
 
@@ -103,8 +102,7 @@ def read_facts(folder: Path) -> Facts:
         hint = "start it without --resume"
         raise ModelError("there is no run to resume", path=path, hint=hint)
     with _sound(path), _opened(path) as file:
-        facts = parse_json((file.metadata() or {})["facts"])
-        return build(Facts, facts)
+        return from_json((file.metadata() or {}).get("facts", ""), Facts)
 
 
 def load_state(

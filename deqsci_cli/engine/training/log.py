@@ -14,7 +14,7 @@ from deqsci_cli.io.provenance import to_json
 LOG = "log.jsonl"
 
 # A line has some 300 bytes.
-_MOST_BYTES = 2**28
+_MOST_BYTES = 256_000_000
 
 
 class TrainingLog:
