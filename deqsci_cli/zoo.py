@@ -5,28 +5,33 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import reprlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
 from deqsci_cli.config import MOST_BYTES
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, ModelError
+from deqsci_cli.errors import DeqsciError, InputError, ModelError
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.json_file import read_json, read_regular
 from deqsci_cli.io.paths import exists, is_dir, is_file
+from deqsci_cli.io.provenance import plain
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
-_FLOATS = ("F16", "BF16", "F32", "F64")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were released"
+_IMPORT = "`deqsci convert FILE -o FOLDER --architecture NAME` makes one of published weights"
 
 #: short names of the command line; the family's best model stands behind each
 ALIASES = {"pnp": "pnp-video"}
@@ -104,6 +109,10 @@ def find(name: str) -> Path:
     if "/" not in name and is_file(stored / CARD):
         # A results folder called like its model is none; a model trained into one is meant.
         return local if name not in ALIASES and is_file(local / CARD) else stored
+    if is_file(local):
+        inside = local.name in (WEIGHTS, CARD)
+        hint = f"give its folder, {local.parent}" if inside else _IMPORT
+        raise ModelError("a model is a folder, this is a file", path=local, hint=hint)
     if "/" in name or is_dir(local):
         if not is_file(local / CARD):
             raise ModelError("no model lies here", path=local, hint=f"it would hold a {CARD}")
@@ -122,28 +131,9 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ValueError("it is larger than 1 MB")
-        raw = json.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"the card cannot be read: {error}", path=path, hint=_ANEW) from error
-    if not isinstance(raw, dict):
-        raise ModelError("the card is not a JSON object", path=path, hint=_ANEW)
-    known = {f.name for f in fields(Card)}
-    if unknown := sorted(set(raw) - known):
-        told = reprlib.repr(", ".join(unknown))[1:-1]
-        hint = f"it may have {', '.join(known)}"
-        raise ModelError(f"the card has unknown fields: {told}", path=path, hint=hint)
-    for entry in fields(Card):
-        kind, word = (str, "text") if entry.type == "str" else (dict, "an object")
-        if not isinstance(raw.get(entry.name, kind()), kind):
-            raise ModelError(f"the card's {entry.name} is not {word}", path=path, hint=_ANEW)
-    try:
-        return Card(**raw)
-    except TypeError as error:
-        raise ModelError(f"the card is incomplete: {error}", path=path, hint=_ANEW) from error
+        return read_json(path, Card, what="card", again=_ANEW, most=MOST_BYTES)
+    except InputError as error:
+        raise ModelError(error.message, path=path, hint=_ANEW) from error
 
 
 def load(name: str) -> Model:
@@ -165,11 +155,15 @@ def load(name: str) -> Model:
         raise ModelError(error.message, path=folder / CARD, hint=error.hint or _ANEW) from error
     if not network.state_dict():
         return Model(network, card, folder, None)
-    if not is_file(path):
+    if not exists(path):
         raise ModelError("the model has a card but no weights", path=path, hint=_ANEW)
     try:
-        network.load_state_dict(_read_weights(path, network), strict=True)
-    except (OSError, SafetensorError) as error:
+        # Read once: the hash is that of the weights that are used.
+        data = read_regular(path, most=_most_bytes(network))
+        network.load_state_dict(_weights(data, network), strict=True)
+    except InputError as error:
+        raise ModelError(error.message, path=path, hint=_ANEW) from error
+    except SafetensorError as error:
         raise ModelError(f"the weights cannot be read: {error}", path=path, hint=_ANEW) from error
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -178,36 +172,50 @@ def load(name: str) -> Model:
             f"the weights do not fit the card: {reason}", path=path, hint=hint
         ) from error
     network.requires_grad_(False)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     if card.sha256 not in ("", digest):
         raise ModelError("the weights are not those that the card is of", path=path, hint=_ANEW)
     return Model(network, card, folder, digest)
 
 
-def _read_weights(path: Path, network: Denoiser) -> dict[str, Tensor]:
-    """The tensors of a file, of which its header must say that they are the network's.
+def check_tensors(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, cast: bool
+) -> None:
+    """Refuse tensors of a file that are not those expected.
+
+    Args:
+        found: by name.
+        expected: by name, of the same shapes.
+        cast: floating-point numbers may be of another precision.
 
     Raises:
-        ValueError: they are not, or a number among them is not finite.
+        ValueError: one is missing, unknown, of another shape or type, or not finite.
     """
-    expected = network.state_dict()
-    with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
-        if missing := sorted(set(expected) - names):
-            raise ValueError(f"{missing[0]!r} is missing")
-        if foreign := sorted(names - set(expected)):
-            raise ValueError(f"{foreign[0]!r} is unknown")
-        for name, tensor in expected.items():
-            part = file.get_slice(name)
-            if tuple(part.get_shape()) != tensor.shape:
-                raise ValueError(f"{name!r} is {part.get_shape()}, not {list(tensor.shape)}")
-            if part.get_dtype() not in _FLOATS:
-                raise ValueError(f"{name!r} is of type {part.get_dtype()}")
-        state = {name: file.get_tensor(name) for name in expected}
-    for name, tensor in state.items():
+    if missing := sorted(set(expected) - set(found)):
+        raise ValueError(f"{missing[0]!r} is missing")
+    if foreign := sorted(set(found) - set(expected)):
+        raise ValueError(f"{foreign[0]!r} is unknown")
+    for name, like in expected.items():
+        tensor = found[name]
+        if tensor.shape != like.shape:
+            raise ValueError(f"{name!r} is {list(tensor.shape)}, not {list(like.shape)}")
+        types = _FLOATS if cast and like.is_floating_point() else (like.dtype,)
+        if tensor.dtype not in types:
+            raise ValueError(f"{name!r} is of type {str(tensor.dtype)[6:]}")
         if not tensor.isfinite().all():
             raise ValueError(f"{name!r} has values that are NaN or infinite")
-    return state
+
+
+def _most_bytes(network: Denoiser) -> int:
+    """How large a file of weights may be: in float64, with a header."""
+    state = network.state_dict().values()
+    return 8 * sum(tensor.numel() for tensor in state) + 1000 * len(state) + MOST_BYTES
+
+
+def _weights(data: bytes, network: Denoiser) -> dict[str, Tensor]:
+    found = load_tensors(data)
+    check_tensors(found, network.state_dict(), cast=True)
+    return found
 
 
 def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) -> None:
@@ -233,9 +241,9 @@ def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) 
 def write_card(folder: Path, card: Card, *, overwrite: bool) -> None:
     """Write a card alone."""
     with atomic_write(folder / CARD, overwrite=overwrite) as temporary:
-        text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-        # A name that is not UTF-8 is spelt out, as JSON spells any.
-        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        text = json.dumps(plain(asdict(card)), indent=2, ensure_ascii=False, allow_nan=False)
+        # A folder's name may hold bytes that are no text; JSON has them as \udcXX too.
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def cards() -> list[Card]:

@@ -26,7 +26,7 @@ from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import collect, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
-from deqsci_cli.report.report import REPORT, Failure, Record, Report
+from deqsci_cli.report.report import REPORT, Failure, Record, Report, Source
 
 # The report of a long run is renewed this often.
 _REPORT_SECONDS = 5.0
@@ -93,7 +93,7 @@ class _Run:
         self.on_event = on_event
         self.name = secrets.token_hex(8)
         self.done: dict[Path, Record] = {}
-        self.sources: dict[str, dict[str, Any]] = {}
+        self.sources: dict[str, Source] = {}
         for output, record in planned.done.items():
             self.enter(output, record)
         self.failures: list[Failure] = list(planned.failures)
@@ -129,7 +129,7 @@ class _Run:
     def enter(self, output: Path, record: Record) -> None:
         """Take a film into the report."""
         self.done[output] = record
-        self.sources |= {source["path"]: source for source in record.sources}
+        self.sources |= {source.path: source for source in record.sources}
 
     def tell_of(self, record: Record) -> None:
         """How an input was understood: each scale once, and what is particular to this input."""
@@ -236,7 +236,7 @@ class _Run:
         order = {str(path): place for place, path in enumerate(self.config.inputs)}
         return Report(
             self.facts,
-            self.provenance | {"inputs": list(self.sources.values())},
+            self.provenance | {"inputs": [asdict(source) for source in self.sources.values()]},
             [self.done[job.output] for job in self.plan.jobs if job.output in self.done],
             sorted(self.failures, key=lambda failure: order[failure.input]),
             skipped=len(self.plan.done),

@@ -24,7 +24,14 @@ from deqsci_cli.engine.device import (
 )
 from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
-from deqsci_cli.engine.training.checkpoint import STATE, load_state, save_state
+from deqsci_cli.engine.training.checkpoint import (
+    STATE,
+    as_numbers,
+    load_state,
+    read_facts,
+    save_state,
+    unfit_states,
+)
 from deqsci_cli.engine.training.clips import PatchSampler, load_clips
 from deqsci_cli.engine.training.denoiser import DenoiserStage, DenoiserValidation
 from deqsci_cli.engine.training.equilibrium import EquilibriumStage
@@ -112,15 +119,19 @@ class _Run:
         self.facts |= {"skipped": 0, "in_a_row": 0, "sums": {}, "recipe": recipe(config)}
         states: dict[int, torch.Tensor] = {}
         if config.resume:
-            saved, states = load_state(config.out, self.network, self.optimizer, self.mean)
-            self.facts |= saved
-            check_recipe(config, self.facts["recipe"])
+            saved = read_facts(config.out)
+            states = load_state(config.out, saved, self.network, self.optimizer, self.mean)
+            check_recipe(config, saved.recipe)
+            self.facts |= as_numbers(saved)
             on_event(Note(f"resumed at step {self.facts['step']}"))
         self.began = time.monotonic() - self.facts["seconds"]
         self.stage = _stage(config, self.network, workers)
         #: the fixed points that later steps go on from
         self.alive = self.stage.states if isinstance(self.stage, EquilibriumStage) else {}
-        if workers.count == 1:  # several processes start the batches that were alive anew
+        if workers.count == 1 and isinstance(self.stage, EquilibriumStage):
+            # Several processes start the batches that were alive anew.
+            if not self.stage.goes_on_from(states, self.facts["step"]):
+                raise unfit_states(config.out)
             self.alive |= {k: v.to(workers.device) for k, v in states.items()}
         self.shared = workers.wrap(self.stage)
         self.validate = _validation(config, self.network)
@@ -128,6 +139,8 @@ class _Run:
         if workers.rank == 0:
             step = self.facts["step"]
             self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
+            if self.log.damaged:
+                on_event(Note(f"{self.log.damaged} damaged lines of {LOG} were taken out"))
 
     def run(self) -> TrainResult:
         try:

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.boundary import reading
@@ -34,11 +33,6 @@ class FileVersion:
 
     stamp: FileStamp
     sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As provenance lists an input: path, hash and size."""
-        path, size = str(self.stamp.path), self.stamp.bytes
-        return {"path": path, "sha256": self.sha256, "bytes": size}
 
 
 def stamp_of(stream: BufferedReader, path: Path) -> FileStamp:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, initialise
-
-
-def _plain(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise
 
 
 class CNN(FrameDenoiser):
@@ -23,19 +18,18 @@ class CNN(FrameDenoiser):
     Args:
         channels: width of the hidden layers.
         depth: number of convolutions.
-        convolution: makes one layer from (in, out) channels.
     """
 
-    def __init__(
-        self,
-        channels: int = 64,
-        depth: int = 4,
-        convolution: Callable[[int, int], nn.Conv2d] = _plain,
-    ):
+    def __init__(self, channels: int = 64, depth: int = 4):
         super().__init__()
+        check_least(1, channels=channels, depth=depth)
         widths = [1, *[channels] * (depth - 1), 1]
-        self.layers = nn.ModuleList(convolution(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(self.layer(a, b) for a, b in pairwise(widths))
         initialise(self.layers)
+
+    def layer(self, in_channels: int, out_channels: int) -> nn.Conv2d:
+        """One convolution."""
+        return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
 
     def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
         noise = frames

@@ -5,9 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deqsci_cli.errors import UsageError
+
 # Pixels of one chunk on a CPU: 64 float32 channels of it (16 MiB) stay near the cache, which is
 # worth a third of the time over all frames at once (benchmarks/README.md).
 CPU_CHUNK_PIXELS = 256 * 256
+
+
+def check_least(least: int, **options: float) -> None:
+    """Refuse options of an architecture that lie below what they may be.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    for name, value in options.items():
+        if not value >= least:
+            raise UsageError(f"{name} must be at least {least}, not {value}")
 
 
 def initialise(layers: nn.ModuleList) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, initialise
+from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise
 
 
 class FFDNet(FrameDenoiser):
@@ -25,6 +25,7 @@ class FFDNet(FrameDenoiser):
 
     def __init__(self, channels: int = 64, depth: int = 15):
         super().__init__()
+        check_least(1, channels=channels, depth=depth)
         widths = [5, *[channels] * (depth - 1), 4]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         initialise(self.layers)

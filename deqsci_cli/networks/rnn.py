@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser, convolution, frame_levels, frames_at_once
+from deqsci_cli.networks.denoiser import (
+    Denoiser,
+    check_least,
+    convolution,
+    frame_levels,
+    frames_at_once,
+)
 from deqsci_cli.networks.ffdnet import FFDNet
 
 
@@ -59,6 +65,7 @@ class BidirectionalRNN(Denoiser):
         depth: int = 15,
     ):
         super().__init__()
+        check_least(1, features=features, state=state, blocks=blocks)
         width = features + state
         self.state = state
         self.frames = FFDNet(channels, depth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -96,5 +95,5 @@ class RSNCNN(CNN):
     Source: DE-GAP-RSN-CNN, arXiv 2201.06931; Ryu et al., arXiv 1905.05406.
     """
 
-    def __init__(self, **options: Any):
-        super().__init__(convolution=SpectralConv2d, **options)
+    def layer(self, in_channels: int, out_channels: int) -> nn.Conv2d:
+        return SpectralConv2d(in_channels, out_channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deqsci_cli.networks.denoiser import FrameDenoiser
+from deqsci_cli.networks.denoiser import FrameDenoiser, check_least
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -37,6 +37,8 @@ class TotalVariation(FrameDenoiser):
 
     def __init__(self, iterations: int = 8, weight: float = 1.0):
         super().__init__()
+        check_least(1, iterations=iterations)
+        check_least(0, weight=weight)
         self.iterations = iterations
         self.weight = weight
 

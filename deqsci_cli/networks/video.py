@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import Denoiser, convolution, frame_levels
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import Denoiser, check_least, convolution, frame_levels
+
+# Each scale halves the last; pictures are padded to a whole number of the coarsest pixels.
+_MOST_SCALES = 8
 
 
 def shift_in_time(features: Tensor, frames: int) -> Tensor:
@@ -111,6 +115,10 @@ class VideoUNet(Denoiser):
         window: int = 0,
     ):
         super().__init__()
+        check_least(1, blocks=blocks, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+        check_least(0, window=window)
+        if not 1 <= len(widths) <= _MOST_SCALES:
+            raise UsageError(f"widths are 1 to {_MOST_SCALES} numbers, not {len(widths)}")
         self.scale = 2 ** len(widths)
         self.sees_measurement = measurement
         self.reach = window

@@ -7,15 +7,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.errors import InputError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.json_file import read_json
 from deqsci_cli.io.provenance import plain
 
 SCHEMA = "deqsci-report/1"
 
 #: the file's name in a run's folder
 REPORT = "report.json"
+
+STATUSES = ("converged", "max_iter", "diverged")
+
+# Those of 30,000 measurements take some 200 MB.
+_MOST_BYTES = 500_000_000
+_ANEW = "run `deqsci reconstruct` again, it writes the report anew"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was read: where it lay, the hash of its content, and its length."""
+
+    path: str
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,7 @@ class Record:
         scale_rule: how it was found.
         replaced: what was replaced in the input because it was no number, as sentences.
         notes: all that was found or changed in the input when it was read, as sentences.
-        sources: the files that it was made from: path, sha256 and bytes of each.
+        sources: the files that it was made from.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -59,24 +74,22 @@ class Record:
     scale_rule: str
     replaced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    sources: tuple[dict[str, Any], ...] = ()
+    sources: tuple[Source, ...] = ()
     psnr: float | None = None
     ssim: float | None = None
     psnrs: tuple[float | None, ...] | None = None
-    frame_psnr: tuple[float, ...] | None = None
-    frame_ssim: tuple[float, ...] | None = None
+    frame_psnr: tuple[float | None, ...] | None = None
+    frame_ssim: tuple[float | None, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise UsageError(f"the status is none of {', '.join(STATUSES)}")
+        if min(self.index, self.evaluations, self.seconds) < 0 or not self.scale > 0:
+            raise UsageError("index, evaluations and seconds are not below 0, the scale above 0")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what is not finite becomes null."""
         return dict(plain(asdict(self)))
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Record:
-        """The record that `to_json` gave, from JSON's own types."""
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
-        }
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -116,17 +129,13 @@ class Report:
         Raises:
             InputError: it cannot be read, or is no report.
         """
-        with reading(path, "report"):
-            text = path.read_text(encoding="utf-8")
-        try:
-            content = json.loads(text)
-            if content.pop("schema") != SCHEMA:
-                raise ValueError
-            records = [Record.from_json(record) for record in content.pop("measurements")]
-            failures = [Failure(**failure) for failure in content.pop("failures")]
-            return cls(measurements=records, failures=failures, **content)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"the file is no report of {SCHEMA}", path=path) from error
+        found = read_json(path, _Content, what="report", again=_ANEW, most=_MOST_BYTES)
+        if found.schema != SCHEMA:
+            raise InputError(f"the file is no report of {SCHEMA}", path=path, hint=_ANEW)
+        return cls(
+            found.config, found.provenance, list(found.measurements), list(found.failures),
+            found.skipped, found.seconds,
+        )  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write the report, whole; a run calls this again as it goes on."""
@@ -142,3 +151,16 @@ class Report:
         with atomic_write(path, overwrite=True) as temporary:
             text = json.dumps(content, indent=2, allow_nan=False)
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What the file holds."""
+
+    schema: str
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    skipped: int
+    seconds: float
+    measurements: tuple[Record, ...]
+    failures: tuple[Failure, ...]

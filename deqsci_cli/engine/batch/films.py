@@ -21,7 +21,7 @@ from deqsci_cli.io import (
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
 from deqsci_cli.io.paths import is_file, real
 from deqsci_cli.report.metrics import judge
-from deqsci_cli.report.report import Record
+from deqsci_cli.report.report import Record, Source
 
 
 def write_outputs(
@@ -71,7 +71,7 @@ def write_outputs(
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,
         notes=capture.notes,
-        sources=tuple(version.to_json() for version in capture.versions),
+        sources=tuple(Source(str(v.stamp.path), v.sha256, v.stamp.bytes) for v in capture.versions),
         **solution.facts(place),
         **judge(video, capture.truth_of(job.index)),
     )

@@ -8,15 +8,22 @@ its own to write.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deqsci_cli.errors import DeqsciError
 from deqsci_cli.io import atomic_write
+from deqsci_cli.io.json_file import read_json
 from deqsci_cli.io.paths import short_name
 from deqsci_cli.report.report import Record
 
 FOLDER = ".manifest"
+
+# A record has some 50 bytes for each evaluation.
+_MOST_BYTES = 64_000_000
+_ANEW = "take the film and this record away, or give --overwrite to make them anew"
 
 
 @dataclass(frozen=True)
@@ -44,13 +51,23 @@ class Entry:
 
 
 def read_entry(output: Path) -> Entry | None:
-    """The entry of a film; None where there is none that can be read."""
+    """The entry of a film; None where there is none, or one that is damaged."""
     try:
-        content = json.loads(place_of(output).read_text(encoding="utf-8"))
-        record = content.pop("record")
-        return Entry(**content, record=None if record is None else Record.from_json(record))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return find_entry(output)
+    except DeqsciError:
         return None
+
+
+def find_entry(output: Path) -> Entry | None:
+    """The entry of a film; None where there is none.
+
+    Raises:
+        InputError: there is one, but it is damaged: nothing says any more whose film it is.
+    """
+    path = place_of(output)
+    if not os.path.lexists(path):
+        return None
+    return read_json(path, Entry, what="record of this film", again=_ANEW, most=_MOST_BYTES)
 
 
 def record_of(output: Path, run: str) -> Record | None:

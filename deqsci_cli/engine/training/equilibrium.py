@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,6 +194,19 @@ class EquilibriumStage(CaptureStage):
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts
+
+    def goes_on_from(self, states: Mapping[int, Tensor], step: int) -> bool:
+        """Whether these can be the states of the batches that are alive at a step."""
+        alive = (
+            {self._drawn_at(step + n) for n in range(self.stability.visits)} if states else set()
+        )
+        for drawn, state in states.items():
+            if drawn not in alive:
+                return False
+            f, video = self.film(drawn)
+            if f.start(video).shape != state.shape:
+                return False
+        return True
 
     def start(self, f: GAPMap, step: int) -> Tensor:
         """Where the map of the captures that a step draws is iterated from."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
@@ -10,9 +9,14 @@ from typing import Any
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write, storage_errors
+from deqsci_cli.io.json_file import parse_json, read_regular
 from deqsci_cli.io.paths import open_plain
+from deqsci_cli.io.provenance import to_json
 
 LOG = "log.jsonl"
+
+# A line has some 300 bytes.
+_MOST_BYTES = 256_000_000
 
 
 class TrainingLog:
@@ -32,18 +36,27 @@ class TrainingLog:
         if os.path.lexists(self.path):
             with storage_errors(self.path):  # what could not be written to later is told now
                 os.close(open_plain(self.path, os.O_RDWR))
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            with atomic_write(self.path, overwrite=True) as temporary:
-                kept = "".join(line for line in lines if _step(line) <= step)
-                temporary.write_text(kept, encoding="utf-8")
+        #: how many lines could not be read, and were taken out
+        self.damaged = self._cut(step) if os.path.lexists(self.path) else 0
         self.board: Any = _board(self.boards, step) if tensorboard else None
+
+    def _cut(self, step: int) -> int:
+        """Take out what lies beyond a step, and what cannot be read: the number of the latter."""
+        lines = read_regular(self.path, most=_MOST_BYTES).splitlines(keepends=True)
+        steps = [_step(line) for line in lines]
+        kept = [
+            line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step
+        ]
+        with atomic_write(self.path, overwrite=True) as temporary:
+            temporary.write_bytes(b"".join(kept))
+        return steps.count(None)
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """One line, figures by name."""
         with storage_errors(self.path):
             descriptor = open_plain(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step} | figures) + "\n")
+                file.write(to_json({"step": step} | figures) + "\n")
         # Means over steps would lie on the curves of the steps themselves.
         self.plot(step, {k: v for k, v in figures.items() if not k.startswith("train/")})
 
@@ -61,12 +74,14 @@ class TrainingLog:
                 self.board.close()
 
 
-def _step(line: str) -> float:
-    """The step of a line; infinite for what a killed run has written in part."""
+def _step(line: bytes) -> int | None:
+    """The step of a line; None for one that is damaged, or that a killed run has begun."""
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        content = parse_json(line)
+    except ValueError:
+        return None
+    step = content.get("step") if isinstance(content, dict) else None
+    return step if type(step) is int and step >= 0 and line.endswith(b"\n") else None
 
 
 def _board(folder: Path, step: int) -> Any:
