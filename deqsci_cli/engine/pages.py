@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from deqsci_cli.config import build
+from deqsci_cli.engine.isolation import isolated
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import Capture, atomic_write, check_no_capture, read_film
@@ -120,8 +121,14 @@ def _of_report(path: Path) -> tuple[Page, list[Path]]:
         raise InputError(reason, path=path, hint="name one of its films") from error
 
 
-def page_of_run(report: Report, folder: Path) -> Page:
+def page_of_run(report: Report, folder: Path, *, apart: bool = False) -> Page:
     """The page of a run whose films lie in `folder`.
+
+    Args:
+        report: of the run.
+        folder: where its films lie.
+        apart: read captures in the process in which the run has read them, where their mask is
+            still known.
 
     Raises:
         UsageError: the report lacks what a page needs.
@@ -140,7 +147,7 @@ def page_of_run(report: Report, folder: Path) -> Page:
     return Page(
         title=f"Reconstructions by {', '.join(models)}" if models else "Reconstructions",
         summary=f"{summary}; {report.seconds:.1f} s on {origin.device}, {origin.created}",
-        scenes=_scenes(report.measurements, config, origin, folder),
+        scenes=_scenes(report.measurements, config, origin, folder, apart=apart),
         facts={"config": report.config, "provenance": report.provenance},
         failures=report.failures,
     )
@@ -186,16 +193,16 @@ def _alone(file: Path) -> tuple[Page, list[Path]]:
 
 
 def _scenes(
-    records: Iterable[Record], config: _Config, origin: _Provenance, folder: Path
+    records: Iterable[Record], config: _Config, origin: _Provenance, folder: Path, *, apart: bool
 ) -> list[Scene]:
     hashes = {source.path: source.sha256 for source in origin.inputs}
-    source = config.reading
+    load = config.reading.load
 
     @lru_cache(maxsize=1)
     def capture_of(path: str) -> Capture | str:
         """The capture, or why it cannot be shown."""
         try:
-            capture = source.load(Path(path))
+            capture = isolated(load, Path(path)) if apart else load(Path(path))
             same = all(v.sha256 == hashes.get(str(v.stamp.path)) for v in capture.versions)
         except DeqsciError as error:
             return f"Its measurement is not shown: {error}"

@@ -79,7 +79,8 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             with deferred_interrupt():
                 report = run.write_report()
         if config.page and report.measurements:
-            write_page(page_of_run(report, config.out), config.out / PAGE, overwrite=True)
+            page = page_of_run(report, config.out, apart=config.several)
+            write_page(page, config.out / PAGE, overwrite=True)
         return report
 
 
