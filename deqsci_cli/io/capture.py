@@ -127,7 +127,7 @@ def load_capture(
         InputError: for a file that cannot be read or does not hold a capture.
         UsageError: for an axes, scale, nan or frames option that cannot be meant.
     """
-    check_options(axes, scale, nan, frames)
+    check_options(axes, scale, nan, frames, truth_key, truth)
     header = read_header(
         path,
         mask=mask,
@@ -176,7 +176,14 @@ def load_capture(
     )
 
 
-def check_options(axes: str | None, scale: float | None, nan: str, frames: str | None) -> None:
+def check_options(
+    axes: str | None,
+    scale: float | None,
+    nan: str,
+    frames: str | None,
+    truth_key: str | None,
+    truth: bool,
+) -> None:
     """Refuse what `load_capture` could not be meant to do, whatever the file.
 
     Raises:
@@ -189,6 +196,8 @@ def check_options(axes: str | None, scale: float | None, nan: str, frames: str |
         check_scale(scale)
     if frames is not None:
         parse_frames(frames)
+    if truth_key is not None and not truth:
+        raise UsageError("--truth-key names the truth, --no-truth leaves it out", hint="choose")
 
 
 def parse_frames(text: str) -> slice:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack, parse_axes, resolve
 from deqsci_cli.io.container import Container, open_container
 from deqsci_cli.io.keys import find_key, need_key
@@ -71,10 +71,8 @@ def read_header(
 
     Raises:
         InputError: a file cannot be read or does not hold a capture.
-        UsageError: axes that cannot be meant, or a key of truth that is not wanted.
+        UsageError: axes that cannot be meant.
     """
-    if truth_key is not None and not truth:
-        raise UsageError("--truth-key names the truth, --no-truth leaves it out", hint="choose")
     source = open_container(path)
     mask_source = source if mask is None else open_container(mask)
     given = None if axes is None else parse_axes(axes)
