@@ -39,7 +39,7 @@ class Reading:
     truth: bool = True
 
     def __post_init__(self) -> None:
-        check_options(self.axes, self.scale, self.nan, self.frames)
+        check_options(self.axes, self.scale, self.nan, self.frames, self.truth_key, self.truth)
         byte_budget()
 
     def load(self, path: Path) -> Capture:

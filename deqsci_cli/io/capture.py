@@ -129,7 +129,7 @@ def load_capture(
         InputError: for a file that cannot be read or does not hold a capture.
         UsageError: for an axes, scale, nan or frames option that cannot be meant.
     """
-    check_options(axes, scale, nan, frames)
+    check_options(axes, scale, nan, frames, truth_key, truth)
     with open_capture(path, mask) as (source, mask_source):
         parts = find_parts(
             source,
@@ -182,7 +182,14 @@ def load_capture(
     )
 
 
-def check_options(axes: str | None, scale: float | None, nan: str, frames: str | None) -> None:
+def check_options(
+    axes: str | None,
+    scale: float | None,
+    nan: str,
+    frames: str | None,
+    truth_key: str | None,
+    truth: bool,
+) -> None:
     """Refuse what `load_capture` could not be meant to do, whatever the file.
 
     Raises:
@@ -195,6 +202,8 @@ def check_options(axes: str | None, scale: float | None, nan: str, frames: str |
         check_scale(scale)
     if frames is not None:
         parse_frames(frames)
+    if truth_key is not None and not truth:
+        raise UsageError("--truth-key names the truth, --no-truth leaves it out", hint="choose")
 
 
 def _mask(stack: np.ndarray, chosen: slice, source: Container, notes: list[str]) -> np.ndarray:

@@ -106,7 +106,7 @@ def read_header(
     Raises:
         InputError: a file cannot be read or does not hold a capture.
         OwnFilmError: it is a film that `reconstruct` wrote.
-        UsageError: axes or frames that cannot be meant, or a key of truth that is not wanted.
+        UsageError: axes or frames that cannot be meant.
     """
     with open_capture(path, mask) as (source, mask_source):
         parts = find_parts(
@@ -158,10 +158,8 @@ def find_parts(
 
     Raises:
         InputError: an array cannot be found or read, or the axes are open.
-        UsageError: axes that cannot be meant, or a key of truth that is not wanted.
+        UsageError: axes that cannot be meant.
     """
-    if truth_key is not None and not truth:
-        raise UsageError("--truth-key names the truth, --no-truth leaves it out", hint="choose")
     given = None if axes is None else parse_axes(axes)
 
     # What is known by name is set aside first, so that a single array of another name is found.

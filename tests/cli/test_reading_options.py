@@ -69,7 +69,14 @@ def test_a_benchmark_cuts_the_mask(run, longer, capture):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--scale", 0), ("--scale", 1e39), ("--axes", "ABC"), ("--nan", "mean"), ("--frames", "5:2")],
+    [
+        ("--scale", 0),
+        ("--scale", 1e39),
+        ("--axes", "ABC"),
+        ("--nan", "mean"),
+        ("--frames", "5:2"),
+        ("--no-truth", "--truth-key=orig"),
+    ],
 )
 def test_a_mistake_of_an_option_is_no_fault_of_the_files(run, capture, tmp_path, option, value):
     with pytest.raises(UsageError) as told:
