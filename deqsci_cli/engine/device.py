@@ -133,7 +133,8 @@ def _gpu_failed(device: torch.device, text: str) -> DeviceError:
     hint = "use --device cpu; nvidia-smi tells of the driver, and of who else computes there"
     if _NOT_BUILT_FOR.search(text):
         hint = "use --device cpu, or install a PyTorch that is built for this GPU"
-    return DeviceError(f"{device} cannot compute: {text.strip().splitlines()[0]}", hint=hint)
+    first = text.strip().partition("\n")[0]
+    return DeviceError(f"{device} cannot compute: {first}", hint=hint)
 
 
 def _too_little(device: torch.device, shape: tuple[int, ...] | None) -> DeviceError:

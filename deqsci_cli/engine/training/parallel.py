@@ -99,8 +99,9 @@ def join(device: torch.device) -> Iterator[Workers]:
     try:
         dist.init_process_group(backend, timeout=timedelta(hours=2))
     except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise DeviceError(
-            f"the processes do not find each other: {str(error).strip().splitlines()[0]}",
+            f"the processes do not find each other: {reason}",
             hint="start them by torchrun, on machines that reach each other",
         ) from error
     try:
