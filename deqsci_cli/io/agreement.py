@@ -40,7 +40,7 @@ class _Fit:
 
 
 def compare(
-    measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray
+    measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray, *, same_unit: bool = False
 ) -> tuple[float, tuple[str, ...]]:
     """Compare each measurement that has all of its truth with `sum_t mask_t truth_t`.
 
@@ -48,6 +48,7 @@ def compare(
         measurements: (N, H, W).
         mask: (T, H, W).
         truth: (K, H, W).
+        same_unit: the file says that measurement and truth have one unit; no factor is sought.
 
     Returns:
         The factor that the measurements have over mask x truth where they are in another unit
@@ -55,7 +56,7 @@ def compare(
         1; and sentences on that factor and on measurements that differ all the same.
     """
     fits = _fits(measurements, mask, truth)
-    factor = _common_factor(fits)
+    factor = 1.0 if same_unit else _common_factor(fits)
     notes = []
     if factor > 1:
         notes.append(f"the measurement is {factor:.5g} times mask x truth, and is divided by that")

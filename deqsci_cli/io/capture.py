@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io.agreement import check_one_mask, compare
 from deqsci_cli.io.axes import parse_axes
 from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
@@ -164,7 +165,7 @@ def load_capture(
     if film is not None:
         film = truth_in_white(film, white, source.path)
         check_one_mask(measurements, coding, film, source.path)
-        factor, sentences = compare(measurements, coding, film)
+        factor, sentences = compare(measurements, coding, film, same_unit=source.scale is not None)
         measurements = divided(measurements, factor)
         notes += sentences
     notes += check_level(measurements, raw, coding, white, source.path)

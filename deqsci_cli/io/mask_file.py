@@ -15,7 +15,7 @@ from deqsci_cli.io.file_version import FileVersion, changed
 from deqsci_cli.io.opening import open_container
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaskFile(Container):
     """The description of a mask's file, closed again, and what was read from it so far."""
 
