@@ -14,8 +14,8 @@ from deqsci_cli.errors import DeqsciError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deqsci_cli.engine.benchmark import Sweep
     from deqsci_cli.engine.evaluate import Evaluation
+    from deqsci_cli.engine.sweep import Sweep
     from deqsci_cli.report.scores import Score
 
 
@@ -44,16 +44,16 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="With --benchmark: folder of the table's files."),
     ] = None,
-    tol: Annotated[
-        float | None, typer.Option(help="With --benchmark: the solver's tolerance.")
-    ] = None,
-    max_iter: Annotated[
-        int | None, typer.Option(help="With --benchmark: most evaluations after the warm-up.")
-    ] = None,
+    tol: options.Tol = None,
+    max_iter: options.MaxIter = None,
     symmetries: options.Symmetries = None,
+    solver: options.Solver = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    seed: options.Seed = 0,
     mask: options.Mask = None,
+    measurement_key: options.MeasurementKey = None,
+    mask_key: options.MaskKey = None,
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
@@ -99,12 +99,18 @@ def evaluate(
     config = BenchmarkConfig(
         captures=options.expand([benchmark], besides=mask),
         models=tuple(name.strip() for name in models.split(",")),
-        reading=Reading(mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan),
+        reading=Reading(mask, measurement_key, mask_key, truth_key, axes, scale, nan),
         measurements=measurements,
         sweep=_sweep(sweep),
-        equilibrium={"tol": tol, "max_iter": max_iter, "symmetries": symmetries},
+        equilibrium={
+            "tol": tol,
+            "max_iter": max_iter,
+            "symmetries": symmetries,
+            "solver": solver,
+        },
         device=device,
         dtype=dtype,
+        seed=seed,
         page=report and out is not None,
     )
     if out is not None:
@@ -133,7 +139,7 @@ def evaluate(
 
 
 def _sweep(text: str | None) -> Sweep | None:
-    from deqsci_cli.engine.benchmark import Sweep
+    from deqsci_cli.engine.sweep import Sweep
 
     if text is None:
         return None
