@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from deqsci_cli.report.scores import Score
 
 
+# What has a meaning without --benchmark.
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
+
+
 def evaluate(
+    context: typer.Context,
     films: Annotated[
         list[str] | None, typer.Argument(help="Reconstructed films, or quoted globs.")
     ] = None,
@@ -72,13 +77,15 @@ def evaluate(
 
     deqsci evaluate 'out/*.tif' --truth capture.mat, or
     deqsci evaluate --benchmark captures/ --models pnp,rnn,gap-tv.
-    PSNR (peak 1) and SSIM, mean over the frames.
+    PSNR (peak 1) and SSIM, mean over the frames. Films need no more than --truth, --truth-key and
+    --axes; the other options are of models.
     """
     if benchmark is None:
         if not films or truth is None:
             raise UsageError(
                 "there is nothing to measure", hint="name films and --truth, or --benchmark"
             )
+        _check_options(context)
         _films(films, truth, truth_key, axes, frames=frames, as_json=as_json)
         return
     if films or truth is not None:
@@ -136,6 +143,15 @@ def evaluate(
     console.show_failures(failures)
     if failures:
         raise typer.Exit(1 if scores else failures[0].exit_code)
+
+
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that films that are there already leave without a meaning."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and option.name not in _OF_FILMS:
+            raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
 
 
 def _sweep(text: str | None) -> Sweep | None:

@@ -14,8 +14,8 @@ from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
 from deqsci_cli.networks.registry import parameter_count
 
-# Anderson's iteration with its absolute regulariser, to the end: weights that were not trained to
-# rest are still gaining when their residual meets the tolerances of those that were.
+# A hundred evaluations, mixed with an absolute regulariser. Weights that were not trained to rest
+# come by their figures on the way: at no one tolerance are all scenes at their best.
 _ANDERSON = EquilibriumSettings(
     map="gap",
     start="adjoint",

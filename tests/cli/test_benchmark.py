@@ -178,6 +178,12 @@ def test_either_films_or_a_benchmark(run, capture):
             run("evaluate", *arguments)
 
 
+@pytest.mark.parametrize("option", [("--solver", "picard"), ("--scale", 1), ("-o", "x")])
+def test_options_that_films_leave_without_a_meaning(run, capture, option):
+    with pytest.raises(UsageError, match=option[0] if len(option[0]) > 2 else "--out"):
+        run("evaluate", capture, "--truth", capture, *option)
+
+
 def test_what_is_not_finite_is_null_in_json(capsys):
     console.json_line({"residuals": (1.5, float("inf")), "psnr": float("nan")})
     assert json.loads(capsys.readouterr().out) == {"residuals": [1.5, None], "psnr": None}

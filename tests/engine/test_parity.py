@@ -28,14 +28,14 @@ def test_published_cnn_on_drop(tmp_path, shared_data):
     assert judge(found.x[0].numpy(), capture.truth_of(0))["psnr"] == pytest.approx(38.14, abs=0.1)
 
 
-def small(tmp_path, architecture, moving_scene):
-    """A random network, imported, and a capture."""
+def small(tmp_path, architecture, moving_scene, size):
+    """A random network of weights of this size, imported, and a capture."""
     torch.manual_seed(0)
     network = build(architecture, {"channels": 4, "depth": 3})
     state = {}
     for key, value in network.state_dict().items():
         _, layer, name = key.split(".")
-        state[f"net.{2 * int(layer)}.{name}"] = 0.2 * torch.randn(value.shape)
+        state[f"net.{2 * int(layer)}.{name}"] = size * torch.randn(value.shape)
     torch.save(state, tmp_path / "x.ckpt")
     mask = make_mask("binary", moving_scene.shape, np.random.default_rng(0))
     y = (mask * moving_scene).sum(0)
@@ -45,7 +45,7 @@ def small(tmp_path, architecture, moving_scene):
 @pytest.mark.parametrize("architecture", ["cnn", "rsn-cnn"])
 def test_the_published_iteration(tmp_path, moving_scene, architecture):
     """Up to 100 evaluations of GAP, mixed by Anderson's weights with 1e-2 on the Gram matrix."""
-    model, y, mask = small(tmp_path, architecture, moving_scene)
+    model, y, mask = small(tmp_path, architecture, moving_scene, 0.2)
     found = reconstruct_array(y, mask, model)
     assert found.evaluations[0] == 100
     gram = (mask**2).sum(0).clip(1e-20)
@@ -70,7 +70,7 @@ def test_the_published_iteration(tmp_path, moving_scene, architecture):
 
 def test_the_published_schedule(tmp_path, moving_scene):
     """FFDNet: ten iterations of accelerated GAP at each of four noise levels, and no more."""
-    model, y, mask = small(tmp_path, "ffdnet", moving_scene)
+    model, y, mask = small(tmp_path, "ffdnet", moving_scene, 0.05)
     found = reconstruct_array(y, mask, model)
     gram = (mask**2).sum(0).clip(1e-20)
     frame = y / mask.sum(0).clip(1e-20)
