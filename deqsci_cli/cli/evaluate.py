@@ -14,12 +14,17 @@ from deqsci_cli.errors import DeqsciError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deqsci_cli.engine.benchmark import Sweep
     from deqsci_cli.engine.evaluate import Evaluation
+    from deqsci_cli.engine.sweep import Sweep
     from deqsci_cli.report.scores import Score
 
 
+# What has a meaning without --benchmark.
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
+
+
 def evaluate(
+    context: typer.Context,
     films: Annotated[
         list[str] | None, typer.Argument(help="Reconstructed films, or quoted globs.")
     ] = None,
@@ -44,16 +49,16 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="With --benchmark: folder of the table's files."),
     ] = None,
-    tol: Annotated[
-        float | None, typer.Option(help="With --benchmark: the solver's tolerance.")
-    ] = None,
-    max_iter: Annotated[
-        int | None, typer.Option(help="With --benchmark: most evaluations after the warm-up.")
-    ] = None,
+    tol: options.Tol = None,
+    max_iter: options.MaxIter = None,
     symmetries: options.Symmetries = None,
+    solver: options.Solver = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    seed: options.Seed = 0,
     mask: options.Mask = None,
+    measurement_key: options.MeasurementKey = None,
+    mask_key: options.MaskKey = None,
     truth_key: options.TruthKey = None,
     axes: options.Axes = None,
     scale: options.Scale = None,
@@ -76,13 +81,15 @@ def evaluate(
 
     deqsci evaluate 'out/*.tif' --truth capture.mat, or
     deqsci evaluate --benchmark captures/ --models pnp,rnn,gap-tv.
-    PSNR (peak 1) and SSIM, mean over the frames.
+    PSNR (peak 1) and SSIM, mean over the frames. Films need no more than --truth, --truth-key and
+    --axes; the other options are of models.
     """
     if benchmark is None:
         if not films or truth is None:
             raise UsageError(
                 "there is nothing to measure", hint="name films and --truth, or --benchmark"
             )
+        _check_options(context)
         _films(films, truth, truth_key, axes, frames=frames, as_json=as_json)
         return
     if films or truth is not None:
@@ -104,13 +111,19 @@ def evaluate(
         captures=options.expand([benchmark], besides=mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
         reading=Reading(
-            mask, truth_key=truth_key, axes=axes, scale=scale, nan=nan, frames=mask_frames
+            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames=mask_frames
         ),
         measurements=measurements,
         sweep=_sweep(sweep),
-        equilibrium={"tol": tol, "max_iter": max_iter, "symmetries": symmetries},
+        equilibrium={
+            "tol": tol,
+            "max_iter": max_iter,
+            "symmetries": symmetries,
+            "solver": solver,
+        },
         device=device,
         dtype=dtype,
+        seed=seed,
         page=report and out is not None,
     )
     if out is not None:
@@ -138,8 +151,17 @@ def evaluate(
         raise typer.Exit(1 if scores else failures[0].exit_code)
 
 
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that films that are there already leave without a meaning."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and option.name not in _OF_FILMS:
+            raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
+
+
 def _sweep(text: str | None) -> Sweep | None:
-    from deqsci_cli.engine.benchmark import Sweep
+    from deqsci_cli.engine.sweep import Sweep
 
     if text is None:
         return None

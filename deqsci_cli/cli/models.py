@@ -21,16 +21,19 @@ def list_models(context: typer.Context, as_json: options.AsJson = False) -> None
     from deqsci_cli import zoo  # torch is slow to import
 
     names = {name: [a for a, n in zoo.ALIASES.items() if n == name] for name in zoo.released()}
+    default = zoo.find(options.DEFAULT_MODEL).name
     cards = zoo.cards()
     if as_json:
         for card in cards:
-            console.json_line(asdict(card) | {"aliases": names[card.name]})
+            facts = {"aliases": names[card.name], "default": card.name == default}
+            console.json_line(asdict(card) | facts)
         return
     shown = console.table("", "model")
-    shown.add_column("alias")
-    shown.add_column("what it is")
+    for column in ("alias", "what it is", "licence of the weights"):
+        shown.add_column(column, overflow="fold")
     for card in cards:
-        shown.add_row(card.name, ", ".join(names[card.name]), card.summary)
+        alias = ", ".join(names[card.name]) + (" (default)" if card.name == default else "")
+        shown.add_row(card.name, alias, card.summary, card.licence)
     console.out.print(shown)
 
 
@@ -44,7 +47,8 @@ def show(
     from deqsci_cli.networks.registry import parameter_count
 
     model = zoo.load(name)
-    facts = asdict(model.card) | {
+    first = {"name": model.card.name, "summary": model.card.summary, "licence": model.card.licence}
+    facts = (first | asdict(model.card)) | {
         "parameters": parameter_count(model.network),
         "sha256": model.sha256,
         "folder": str(model.path),

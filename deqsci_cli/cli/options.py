@@ -14,6 +14,9 @@ import typer
 
 from deqsci_cli.errors import InputError, UsageError
 
+#: the model that is run when none is named
+DEFAULT_MODEL = "pnp"
+
 Mask = Annotated[Path | None, typer.Option(help="File with the mask, if it is not in the capture.")]
 MeasurementKey = Annotated[str | None, typer.Option(help="Name of the measurement in its file.")]
 MaskKey = Annotated[str | None, typer.Option(help="Name of the mask in its file.")]
@@ -25,6 +28,11 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Stored value of white; found by rule and printed if not given."),
 ]
+Tol = Annotated[
+    float | None, typer.Option(help="Relative residual at which the equilibrium is met.")
+]
+MaxIter = Annotated[int | None, typer.Option(help="Most evaluations after the warm-up.")]
+Solver = Annotated[str | None, typer.Option(help="anderson or picard.")]
 Symmetries = Annotated[
     int | None,
     typer.Option(help="Mean over 1, 2, 4 or 8 turned and mirrored films: better, slower."),

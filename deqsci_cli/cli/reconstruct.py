@@ -27,19 +27,17 @@ def reconstruct(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of films and report.")] = Path(
         "out"
     ),
-    model: Annotated[str, typer.Option(help="A released model, or a model's folder.")] = "pnp",
+    model: Annotated[
+        str, typer.Option(help="A released model, or a model's folder.")
+    ] = options.DEFAULT_MODEL,
     mask: options.Mask = None,
     measurements: Annotated[
         str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
     ] = ":",
-    tol: Annotated[
-        float | None, typer.Option(help="Relative residual at which the equilibrium is met.")
-    ] = None,
-    max_iter: Annotated[
-        int | None, typer.Option(help="Most evaluations after the warm-up.")
-    ] = None,
+    tol: options.Tol = None,
+    max_iter: options.MaxIter = None,
     symmetries: options.Symmetries = None,
-    solver: Annotated[str | None, typer.Option(help="anderson or picard.")] = None,
+    solver: options.Solver = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import shift
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.selection import choose, parse_selection
@@ -24,12 +23,12 @@ from deqsci_cli.engine.events import Note, OnEvent, ignore
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.engine.solving import Reconstructor
+from deqsci_cli.engine.sweep import Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, InputError, UsageError
+from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
-from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
@@ -38,31 +37,10 @@ from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to
 
 SCHEMA = "deqsci-benchmark/1"
 
-#: what may be swept
-SWEEPS = ("tol", "noise", "shift")
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One thing that is changed while all else stays.
-
-    Attributes:
-        what: one of `SWEEPS`: the solver's tolerance, the standard deviation of noise that is
-            added to the measurement, or by how much the mask that the model is told lies right
-            and below of where it was.
-        values: what it is set to, one after the other.
-    """
-
-    what: str
-    values: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if self.what not in SWEEPS:
-            raise UsageError(f"'{self.what}' is not swept", hint=f"one of {', '.join(SWEEPS)}")
-        if not self.values:
-            raise UsageError(f"the sweep of {self.what} needs values", hint="noise=0,0.01,0.02")
-        if not all(0 <= value < np.inf for value in self.values):
-            raise UsageError(f"values of {self.what} must not be negative, nor infinite")
+_CODED_ANEW = (
+    "the sweep of shift codes each measurement anew, from its truth through the displaced mask; "
+    "the recorded measurements, and their noise, are not used"
+)
 
 
 @dataclass(frozen=True)
@@ -127,19 +105,15 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     selection = parse_selection(config.measurements)
     models = {name: _runs(config, name) for name in config.models}
     result = Result()
+    if config.sweep is not None and config.sweep.what == "shift":
+        on_event(Note(_CODED_ANEW))
     for path in config.captures:
         try:
             capture = config.reading.load(path)
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
-            known = [index for index in chosen if capture.truth_of(index) is not None]
-            if len(known) < len(chosen):
-                missing = len(chosen) - len(known)
-                on_event(
-                    Note(f"{path.name}: {missing} of {len(chosen)} measurements have no truth")
-                )
-            for index in known:
+            for index in _measurable(config, capture, chosen, on_event):
                 keep = config.page and len(result.scenes) < PLAYERS
                 result.scenes.append(_scene(config, capture, index, models, on_event, keep=keep))
         except DeqsciError as error:
@@ -147,6 +121,19 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     if not result.scenes and not result.failures:
         raise InputError("no capture has truth to measure against")
     return result
+
+
+def _measurable(
+    config: BenchmarkConfig, capture: Capture, chosen: Sequence[int], on_event: OnEvent
+) -> list[int]:
+    """Which measurements have truth enough; the others are told."""
+    needed = 1 if config.sweep is None else config.sweep.frames_needed(capture)
+    frames = {i: 0 if (t := capture.truth_of(i)) is None else len(t) for i in chosen}
+    known = [index for index in chosen if frames[index] >= needed]
+    if missing := len(frames) - len(known):
+        lack = "no truth" if needed == 1 else "no truth of all their frames to be coded anew from"
+        on_event(Note(f"{capture.path.name}: {missing} of {len(frames)} measurements have {lack}"))
+    return known
 
 
 def _scene(
@@ -202,24 +189,22 @@ def _scores(
     """The scores and films of one measurement and model, for each value of the sweep."""
     truth = capture.truth_of(index)
     assert truth is not None
-    swept = None if config.sweep is None else config.sweep.what
+    sweep = config.sweep
     for value, run in runs:
-        measurement, mask = capture.measurements[index], capture.mask
-        if swept == "noise" and value is not None:
-            rng = np.random.default_rng(config.seed)
-            measurement = SensorNoise(read=value).apply(measurement, rng, full_range=1)
-        elif swept == "shift" and value is not None:
-            mask = shifted(mask, value)
+        measurement, label = capture.measurements[index], name
+        if sweep is not None and value is not None:
+            measurement = sweep.measurement(capture, index, value, config.seed)
+            label = f"{name}, {sweep.what} {value:g}"
         with peak_memory(run.device) as memory:
             began = time.perf_counter()
-            found = run(measurement[None], mask, truths=[truth])
+            found = run(measurement[None], capture.mask, truths=[truth])
             seconds = time.perf_counter() - began
         video = found.x[0].float().numpy()
         score = Score(
             name=_name(capture, index),
             capture=str(capture.path),
             index=index,
-            label=name if value is None else f"{name}, {swept} {value:g}",
+            label=label,
             model=name,
             value=value,
             frames=len(truth),
@@ -235,12 +220,6 @@ def _scores(
 def _name(capture: Capture, index: int) -> str:
     """What a measurement is called wherever it is shown."""
     return capture.path.stem + (f" #{index}" if capture.count > 1 else "")
-
-
-def shifted(mask: np.ndarray, pixels: float) -> np.ndarray:
-    """A mask `(T, H, W)` moved right and down, between pixels by linear interpolation."""
-    moved = shift(mask, (0, pixels, pixels), order=1, mode="nearest")
-    return np.asarray(moved, dtype=mask.dtype)
 
 
 def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> None:

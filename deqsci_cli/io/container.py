@@ -38,7 +38,7 @@ class Entry:
     assumed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Container:
     """An opened file: its entries, and how to read one of them while the file is open.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 AXES = {
     "tol": "tolerance",
     "noise": "read noise (of one frame's white)",
-    "shift": "shift of the mask (pixels)",
+    "shift": "how far the mask lay right and down (pixels)",
 }
 
 # Stands for the page's own colour of text until the SVG is written.

@@ -7,10 +7,16 @@ import json
 
 import numpy as np
 import pytest
+import scipy.io
 
 from deqsci_cli.cli import console
-from deqsci_cli.engine.benchmark import shifted
-from deqsci_cli.errors import OutputExistsError, UsageError
+from deqsci_cli.engine.sweep import displaced
+from deqsci_cli.errors import InputError, OutputExistsError, UsageError
+
+
+def lines(result):
+    """The objects of `--json`."""
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_the_table_has_the_figures_of_reconstruct(run, capture, tmp_path):
@@ -49,7 +55,7 @@ def test_what_another_precision_costs(run, capture, tmp_path):
         run("evaluate", "--benchmark", capture, "--models", "gap-tv", "--dtype", "float16")
 
 
-@pytest.mark.parametrize("sweep", ["noise=0,0.1,0.3", "shift=0,0.5,1"])
+@pytest.mark.parametrize("sweep", ["noise=0,0.1,0.3", "shift=0,0.1,0.25,0.5,1"])
 def test_what_disturbs_more_costs_more(run, capture, tmp_path, sweep):
     pytest.importorskip("matplotlib")
     run(
@@ -74,11 +80,90 @@ def test_a_sweep_of_the_tolerance(run, capture, tmp_path):
     assert ">0.004</text>" not in drawn
 
 
-def test_a_shifted_mask():
-    mask = np.zeros((1, 5, 5), np.float32)
-    mask[0, 2, 2] = 1
-    assert shifted(mask, 1.0)[0, 3, 3] == 1 and shifted(mask, 0.0)[0, 2, 2] == 1
-    np.testing.assert_allclose(shifted(mask, 0.5)[0, 2:4, 2:4], 0.25)
+def test_a_shift_is_the_cameras(run, capture, tmp_path):
+    """The measurement is of the displaced mask, the model is told the file's."""
+    content = scipy.io.loadmat(capture)
+    video = content["orig"].astype(float)
+    away = np.roll(content["mask"], (2, 2), axis=(0, 1))
+    content["meas"] = (video * away).sum(2, keepdims=True)
+    scipy.io.savemat(tmp_path / "away.mat", {k: content[k] for k in ("meas", "mask", "orig")})
+    common = ("--models", "gap-tv", "--json")
+    (expected,) = lines(run("evaluate", "--benchmark", tmp_path / "away.mat", *common))
+    shown = run("evaluate", "--benchmark", capture, *common, "--sweep", "shift=0,2")
+    still, moved = lines(shown)
+    assert moved["psnr"] == pytest.approx(expected["psnr"], abs=0.01)
+    (plain,) = lines(run("evaluate", "--benchmark", capture, *common))
+    assert still["psnr"] == pytest.approx(plain["psnr"], abs=0.01)
+    assert "from its truth" in shown.stderr
+
+
+def test_noise_of_the_file_does_not_come_into_a_shift(run, capture):
+    content = scipy.io.loadmat(capture)
+    common = ("--benchmark", capture, "--models", "gap-tv", "--json", "--sweep", "shift=0,0.5")
+    clean = [score["psnr"] for score in lines(run("evaluate", *common))]
+    rng = np.random.default_rng(0)
+    content["meas"] = content["meas"] + rng.normal(0, 20, content["meas"].shape)
+    scipy.io.savemat(capture, {k: content[k] for k in ("meas", "mask", "orig")})
+    assert [score["psnr"] for score in lines(run("evaluate", *common))] == clean
+
+
+def test_a_measurement_without_all_its_truth_cannot_be_coded_anew(run, capture):
+    content = scipy.io.loadmat(capture)
+    content["orig"] = content["orig"][..., :5]
+    scipy.io.savemat(capture, {k: content[k] for k in ("meas", "mask", "orig")})
+    common = ("evaluate", "--benchmark", capture, "--models", "gap-tv", "--json")
+    assert lines(run(*common))[0]["frames"] == 5
+    with pytest.raises(InputError, match="no capture has truth"):
+        run(*common, "--sweep", "shift=0,1")
+
+
+@pytest.mark.parametrize("shape", [(2, 31, 41), (2, 32, 40)])
+def test_a_displaced_mask_keeps_its_contrast(shape):
+    rng = np.random.default_rng(0)
+    mask = (rng.random(shape) < 0.5).astype(np.float32)
+    for pixels in (0, 1, 3):
+        np.testing.assert_array_equal(displaced(mask, pixels), np.roll(mask, pixels, (1, 2)))
+    for pixels in (0.1, 0.25, 0.5, 0.75, 1.5):
+        assert displaced(mask, pixels).std() == pytest.approx(mask.std(), rel=0.03)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+
+    def wave(d: float) -> np.ndarray:
+        phase = 3 * (y - d) / shape[1] - 5 * (x - d) / shape[2]
+        return np.broadcast_to(0.5 + 0.4 * np.cos(2 * np.pi * phase), shape).astype(np.float32)
+
+    np.testing.assert_allclose(displaced(wave(0), 1.3), wave(1.3), atol=1e-5)
+
+
+def test_further_than_a_pixel_nothing_is_left_to_lose(run, capture):
+    """Half pixels beyond are as bad as whole ones: what differs is the place alone."""
+    common = ("--benchmark", capture, "--models", "gap-tv", "--json")
+    scores = lines(run("evaluate", *common, "--sweep", "shift=0,1,1.5,2,2.5,3"))
+    near, *far = [score["psnr"] for score in scores]
+    assert max(far) - min(far) < 1.5 and near > max(far) + 5
+
+
+def test_the_options_that_reconstruct_has(run, capture, tmp_path):
+    content = scipy.io.loadmat(capture)
+    mine = tmp_path / "mine.mat"
+    names = {"snap": "meas", "code": "mask", "film": "orig"}
+    others = {k: np.flip(content[v]) for k, v in names.items()}  # of the same shapes
+    arrays = {k: content[v] for k, v in names.items()} | {f"{k}2": v for k, v in others.items()}
+    scipy.io.savemat(mine, arrays)
+    keys = ("--measurement-key", "snap", "--mask-key", "code", "--truth-key", "film")
+    how = ("--solver", "picard", "--tol", "1e-2", "--max-iter", "7", "--scale", "255")
+    run("reconstruct", mine, "--model", "gap-tv", "-o", tmp_path / "o", "--preview", "none",
+        "--measurements", "0", *keys, *how)  # fmt: skip
+    (record,) = json.loads((tmp_path / "o" / "report.json").read_text())["measurements"]
+    shown = run("evaluate", "--benchmark", mine, "--models", "gap-tv", "--json", *keys, *how)
+    (score,) = lines(shown)
+    for name in ("psnr", "evaluations", "residual"):
+        assert score[name] == record[name]
+
+
+def test_the_seed_is_of_the_added_noise(run, capture):
+    common = ("--benchmark", capture, "--models", "gap-tv", "--json", "--sweep", "noise=0.1")
+    seeds = [lines(run("evaluate", *common, "--seed", seed))[0]["psnr"] for seed in (0, 1, 1)]
+    assert seeds[0] != seeds[1] == seeds[2]
 
 
 @pytest.mark.parametrize("wrong", ["speed=1", "noise=", "noise=a", "shift=-1", "tol=inf"])
@@ -91,6 +176,12 @@ def test_either_films_or_a_benchmark(run, capture):
     for arguments in ((), (capture,), ("--benchmark", capture, capture)):
         with pytest.raises(UsageError):
             run("evaluate", *arguments)
+
+
+@pytest.mark.parametrize("option", [("--solver", "picard"), ("--scale", 1), ("-o", "x")])
+def test_options_that_films_leave_without_a_meaning(run, capture, option):
+    with pytest.raises(UsageError, match=option[0] if len(option[0]) > 2 else "--out"):
+        run("evaluate", capture, "--truth", capture, *option)
 
 
 def test_what_is_not_finite_is_null_in_json(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import h5py
 import imageio.v3 as iio
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 import scipy.io
 import tifffile
+from typer.main import get_command
 
+from deqsci_cli.cli.app import app
+from deqsci_cli.engine.batch.plan import ReconstructConfig
 from deqsci_cli.errors import InputError, OutputExistsError, UsageError
 
 
@@ -147,6 +151,26 @@ def test_models_lists_and_shows(run):
     card = json.loads(run("models", "show", "pnp", "--json").stdout)
     assert card["name"] == "pnp-video" and card["parameters"] > 800_000
     assert len(card["sha256"]) == 64
+
+
+def test_the_list_tells_the_default_and_every_licence(run):
+    cards = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
+    listed = {card["name"]: card for card in cards}
+    # What `reconstruct` takes, in the command line and from Python.
+    option = next(p for p in get_command(app).commands["reconstruct"].params if p.name == "model")
+    field = next(f for f in fields(ReconstructConfig) if f.name == "model")
+    assert option.default == field.default
+    assert [name for name, card in listed.items() if card["default"]] == [
+        json.loads(run("models", "show", option.default, "--json").stdout)["name"]
+    ]
+    shown = run("models").stdout
+    assert shown.count("(default)") == 1
+    for card in listed.values():
+        assert "default" not in card["summary"] and card["licence"]
+        assert card["licence"].split()[0] in shown
+        assert not card["training"] or "not for commercial use" in card["licence"]
+    head = run("models", "show", "rnn").stdout.splitlines()[:4]
+    assert any("not for commercial use" in line for line in head)
 
 
 def test_train_then_reconstruct_with_the_result(run, capture, tmp_path):
