@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deqsci_cli.engine.training.ahead import Ahead
 from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.gradients import (
     GradientForm,
@@ -133,11 +134,12 @@ class CaptureStage(nn.Module):
         super().__init__()
         self.network = network
         self.sample = sample
+        self.ahead = Ahead(sample)
         self.solve = solve
 
     def film(self, step: int) -> tuple[GAPMap, Tensor]:
         """The network's map of the captures that a step draws, and their true video."""
-        batch = self.sample(step).to(next(self.network.parameters()).device)
+        batch = self.ahead(step).to(next(self.network.parameters()).device)
         operator = SensingOperator(batch.mask)
         # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
         alone = replace(self.solve, symmetries=1)
@@ -175,11 +177,17 @@ class EquilibriumStage(CaptureStage):
         self.stability = stability
         #: where the last visit left the batches that are alive, by the step that drew them
         self.states: dict[int, Tensor] = {}
+        #: their maps and true videos, which a resumed run makes anew
+        self.films: dict[int, tuple[GAPMap, Tensor]] = {}
 
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a step, and what was seen on the way; the backward pass adds to it."""
         drawn = self._drawn_at(step)
-        f, truth = self.film(drawn)
+        kept = self.films.pop(drawn, None)
+        f, truth = self.film(drawn) if kept is None else kept
+        following = self._drawn_at(step + 1)
+        if following != drawn and following not in self.films:
+            self.ahead.prepare(following)
         state = self.states.pop(drawn, None)
         if state is None:
             state = self.start(f, drawn)
@@ -191,6 +199,7 @@ class EquilibriumStage(CaptureStage):
             loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
         if self._drawn_at(step + self.stability.visits) == drawn:
             self.states[drawn] = at.point.detach()
+            self.films[drawn] = f, truth
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts
