@@ -346,3 +346,46 @@ def test_impossible_settings(wrong):
 def test_an_unknown_mask_is_told_with_the_known_ones():
     with pytest.raises(UsageError, match=r"'gray'.*binary, grey, shifting"):
         CaptureSettings(masks=("gray",))
+
+
+def greys(values, frames: int, side: int = 40) -> list[np.ndarray]:
+    """A plain clip of each grey value."""
+    return [np.full((frames, side, side), value, np.uint8) for value in values]
+
+
+def filmed(sample: CaptureSampler, steps: int) -> np.ndarray:
+    """The grey value of every capture of plain clips, `(steps * batch,)`."""
+    videos = torch.cat([sample(step).video for step in range(steps)]) * 255
+    assert float((videos - videos[:, :1, :1, :1]).abs().max()) < 1e-2
+    return videos[:, 0, 0, 0].round().numpy().astype(int)
+
+
+def test_pictures_serve_captures_by_a_moving_camera_beside_clips():
+    clips = [*greys((10, 20, 30, 40), 1), *greys((200, 250), 50)]
+    calm = NOTHING | {"still": 0.5, "pan": 2.0}
+    counts = {g: int(n) for g, n in zip(*np.unique(
+        filmed(sampler(clips, batch=40, pictures=0.6, **calm), 25), return_counts=True
+    ), strict=True)}  # fmt: skip
+    # Of 1000 half are of a moving camera; 0.6 of those show one of four pictures, each as likely.
+    assert set(counts) == {10, 20, 30, 40, 200, 250}
+    assert all(35 < counts[grey] < 115 for grey in (10, 20, 30, 40))
+    assert 230 < sum(counts[grey] for grey in (10, 20, 30, 40)) < 370  # 300, five deviations
+    none = filmed(sampler(clips, batch=40, pictures=0.0, **calm), 5)
+    assert set(none) == {200, 250}
+
+
+def test_without_pictures_captures_are_what_they_were():
+    clips = [noise_clip(6), noise_clip(7, seed=1)]
+    for pictures in (0.0, 1.0):
+        sample = sampler(clips, pictures=pictures, still=0.7, objects=0.5)
+        assert_equal(sample(3), sampler(clips, still=0.7, objects=0.5)(3))
+
+
+def test_pictures_alone_are_filmed_by_a_moving_camera():
+    sample = sampler(greys((50, 100), 1), batch=20, **NOTHING | {"still": 1.0})
+    assert set(filmed(sample, 3)) == {50, 100}
+    with pytest.raises(InputError, match="no clip has 3 frames") as caught:
+        sampler(greys((50, 100), 1), still=0.9)
+    assert "captures.still=1" in str(caught.value.hint)
+    with pytest.raises(InputError, match="no clip has"):  # none is large enough
+        sampler(greys((50,), 1, side=15), still=1.0)

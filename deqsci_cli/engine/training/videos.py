@@ -31,6 +31,8 @@ class CaptureSettings:
         still: share of the captures that film one frame of a clip with a moving camera. What a
             snapshot camera is for moves little from one coded frame to the next, clips of a
             common camera move far more: a model trained on these alone learns to blur.
+        pictures: share of these that film a clip of a single frame, each as likely, where there
+            are such clips beside longer ones.
         pan: fastest movement of that camera, pixels a frame. Slow ones are more frequent, and a
             fifth of these captures stands quite still.
         objects: share of those captures in which a part of another clip moves by itself before
@@ -51,6 +53,7 @@ class CaptureSettings:
     mask_file: Path | None = None
     speeds: tuple[int, ...] = (1, 2)
     still: float = 0.5
+    pictures: float = 0.5
     pan: float = 1.5
     objects: float = 0.0
     half: float = 0.5
@@ -68,9 +71,11 @@ class CaptureSettings:
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
         sizes = self.half + self.double
-        shares = (self.half, self.double, sizes, self.still, self.objects, self.hot)
-        if not all(0 <= s <= 1 for s in shares):
-            raise UsageError("half + double, still, objects and hot are shares between 0 and 1")
+        if not all(0 <= s <= 1 for s in (self.half, self.double, sizes)):
+            raise UsageError("half + double is a share between 0 and 1, and so is each")
+        for name in ("still", "pictures", "objects", "hot"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is a share between 0 and 1")
         if self.pan < 0:
             raise UsageError("pan must not be negative")
         if not 0 < self.brightness[0] <= self.brightness[1]:
@@ -119,7 +124,18 @@ class CaptureSampler(ClipSampler):
         if settings.mask_file is not None:
             self.mask = own_mask(settings.mask_file, patch, "--patch")
             self.frames = (len(self.mask),)
-        super().__init__(clips, patch=patch, frames=max(self.frames), **shared)
+        longest = max(self.frames)
+        #: clips of a single frame, which a moving camera alone can film
+        self.pictures = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch]
+        if settings.still == 1:  # whatever is filmed is a single frame
+            longest = 1
+        try:
+            super().__init__(clips, patch=patch, frames=longest, **shared)
+        except InputError as error:
+            if not self.pictures:
+                raise
+            hint = f"{error.hint}, or film pictures alone: captures.still=1"
+            raise InputError(error.message, hint=hint) from error
 
     def probe(self, step: int, shape: torch.Size) -> Tensor:
         """Standard normal numbers `(B, …)` for a step, whatever the captures are."""
@@ -179,6 +195,8 @@ class CaptureSampler(ClipSampler):
 
     def _picture(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A piece of one frame, wide enough to move a camera over."""
+        if self.pictures and rng.random() < self.settings.pictures:
+            clip = self.pictures[rng.integers(len(self.pictures))]
         frame = clip[[rng.integers(len(clip))]]
         return self._crop(frame, 2 * self.patch, rng)[0]
 
