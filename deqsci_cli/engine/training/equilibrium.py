@@ -155,7 +155,6 @@ class EquilibriumStage(CaptureStage):
     Args:
         network: the denoiser.
         sample: draws the captures of a step.
-        steps: of the whole run.
         solve: how the fixed point is found.
         gradient: how it is differentiated.
         stability: what is added.
@@ -165,13 +164,13 @@ class EquilibriumStage(CaptureStage):
         self,
         network: Denoiser,
         sample: CaptureSampler,
-        steps: int,
         solve: EquilibriumSettings,
         gradient: GradientSettings,
         stability: StabilitySettings,
     ):
         super().__init__(network, sample, solve)
-        self.steps = steps
+        #: share of the run that is done
+        self.progress = 0.0
         self.gradient = gradient
         self.form = GradientForm.parse(gradient.form)
         self.stability = stability
@@ -190,7 +189,7 @@ class EquilibriumStage(CaptureStage):
             self.ahead.prepare(following)
         state = self.states.pop(drawn, None)
         if state is None:
-            state = self.start(f, drawn)
+            state = self._left_at(f, self.start(f, drawn), (step - drawn) // self.stability.visits)
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
         loss = badness(f.video(fixed), truth)
@@ -217,6 +216,15 @@ class EquilibriumStage(CaptureStage):
                 state[i] = others[int(drawn / share * len(others))][i]
         return state
 
+    def _left_at(self, f: GAPMap, state: Tensor, visits: int) -> Tensor:
+        """Where so many visits would have left a state, the weights being what they are now."""
+        if not visits:
+            return state
+        with torch.no_grad():
+            if self.form.name == "unrolled":
+                return unroll(f, state, visits * self.form.steps)
+            return iterate(f, state, replace(self.solve, max_iter=visits * self._max_iter())).x
+
     def _settle(
         self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
     ) -> tuple[Linearised, Tensor, list[Tensor]]:
@@ -227,7 +235,7 @@ class EquilibriumStage(CaptureStage):
             moved = norms(at.value.detach() - at.point.detach()) / norms(at.value.detach())
             facts |= {"residual": float(moved.mean()), "evaluations": float(self.form.steps)}
             return at, fixed, []
-        limit = self._max_iter(step / self.steps)
+        limit = self._max_iter()
         settings = replace(self.solve, max_iter=limit)
         with torch.no_grad():
             walked = _Remembering(f, self._stops(limit))
@@ -281,10 +289,10 @@ class EquilibriumStage(CaptureStage):
         count = self.stability.correction
         return [limit * (i + 1) // (count + 1) for i in range(count)]
 
-    def _max_iter(self, progress: float) -> int:
+    def _max_iter(self) -> int:
         last = self.stability.max_iter
         first = self.stability.first_max_iter or last
-        return round(first + (last - first) * min(1.0, 2 * progress))
+        return round(first + (last - first) * min(1.0, 2 * self.progress))
 
 
 def badness(video: Tensor, truth: Tensor) -> Tensor:
