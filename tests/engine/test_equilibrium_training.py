@@ -21,6 +21,7 @@ from deqsci_cli.config import build, read_toml, to_table
 from deqsci_cli.engine.events import Stepped, Validated
 from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.engine.train import train
+from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.checkpoint import STATE
 from deqsci_cli.engine.training.clips import load_clips
 from deqsci_cli.engine.training.equilibrium import (
@@ -33,7 +34,7 @@ from deqsci_cli.engine.training.equilibrium import (
 from deqsci_cli.engine.training.log import LOG
 from deqsci_cli.engine.training.settings import TrainConfig
 from deqsci_cli.engine.training.validation import EquilibriumValidation
-from deqsci_cli.engine.training.videos import CaptureSampler, CaptureSettings
+from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.gradients import Linearised
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError

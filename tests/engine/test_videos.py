@@ -8,13 +8,9 @@ import scipy.io
 import torch
 from scipy.ndimage import label
 
-from deqsci_cli.engine.training.videos import (
-    CaptureBatch,
-    CaptureSampler,
-    CaptureSettings,
-    moving_camera,
-    random_outline,
-)
+from deqsci_cli.engine.training.captures import CaptureSettings
+from deqsci_cli.engine.training.motion import moving_camera, random_outline
+from deqsci_cli.engine.training.videos import CaptureBatch, CaptureSampler
 from deqsci_cli.errors import InputError, UsageError
 
 #: a pixel (t, y, x) of clip n is worth 125 n + 25 t + 5 y + x: no two are alike

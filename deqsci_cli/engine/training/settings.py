@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.config import to_table
+from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
-from deqsci_cli.engine.training.videos import CaptureSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 
