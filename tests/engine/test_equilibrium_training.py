@@ -95,7 +95,9 @@ def test_the_loss_falls_and_the_equilibrium_gets_better(films, denoiser, tmp_pat
     run = config(
         films, tmp_path / "m", steps=60, batch=4, validate_every=60, solve=solve,
         stability=replace(STABLE, max_iter=5), **start_from(denoiser),
-        captures=replace(CAPTURES, masks=("binary",), brightness=(1.0, 1.0), noise=0.0),
+        captures=replace(
+            CAPTURES, masks=("binary",), brightness=(1.0, 1.0), noise_range=(0.0, 0.0)
+        ),
     )  # fmt: skip
     measure = validation(films, solve)
     before = measure(zoo.load(str(denoiser)).network)

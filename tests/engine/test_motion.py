@@ -126,7 +126,7 @@ def test_blur_takes_away_what_the_movement_wipes_over():
 
 
 def sampler(clips, **settings) -> CaptureSampler:
-    calm = {"frames": (4,), "half": 0.0, "brightness": (1.0, 1.0), "noise": 0.0}
+    calm = {"frames": (4,), "half": 0.0, "brightness": (1.0, 1.0), "noise_range": (0.0, 0.0)}
     return CaptureSampler(clips, CaptureSettings(**calm | settings), patch=16, batch=40, seed=0)
 
 

@@ -329,6 +329,12 @@ def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_pa
     begun = recipe(run)
     del begun["blend"], begun["frozen"], begun["solve"]["symmetries"], begun["captures"]["hot"]
     check_recipe(run, begun)
+    # What was the greatest noise alone is a range from 0 on.
+    begun["captures"]["noise"] = begun["captures"].pop("noise_range")[1]
+    check_recipe(run, begun)
+    louder = replace(run, captures=replace(run.captures, noise_range=(0.0, 0.01)))
+    with pytest.raises(UsageError, match=r"noise_range.*0\.005"):
+        check_recipe(louder, begun)
     for changed in (replace(run, blend=0.5, initial="pnp"), replace(run, average=0.0)):
         with pytest.raises(UsageError, match=r"blend 1\.0|average 0\.5"):
             check_recipe(changed, begun)

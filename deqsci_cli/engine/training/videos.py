@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deqsci_cli.engine.training.cameras import draw_mask, expose
 from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.clips import ClipSampler
 from deqsci_cli.engine.training.motion import exposures, moving_camera, random_outline
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.stack import read_mask
-from deqsci_cli.physics.masks import make_mask
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,16 @@ class CaptureSampler(ClipSampler):
         for rng in self.streams(step):
             video = self._video(frames, rng)
             mask = self._mask(video.shape, rng)
-            level = rng.uniform(0, self.settings.noise)
-            noise = rng.standard_normal(video.shape[1:], dtype=np.float32)
+            measurement, mask = expose(video, mask, self.settings, rng)
             videos.append(video)
             masks.append(mask)
-            measurement = (mask * video).sum(0) + np.float32(level) * noise
-            if self.settings.hot and rng.random() < self.settings.hot:
-                places = rng.integers(measurement.size, size=rng.integers(1, 4))
-                measurement.flat[places] += rng.uniform(1, 5, len(places)).astype(np.float32)
             measurements.append(measurement)
         stacked = [torch.from_numpy(np.stack(part)) for part in (videos, masks, measurements)]
         return CaptureBatch(*stacked)
 
     def _mask(self, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
         if self.mask is None:
-            return make_mask(str(rng.choice(self.settings.masks)), shape, rng)
+            return draw_mask(shape, self.settings, rng)
         y, x = (rng.integers(n - self.patch + 1) for n in self.mask.shape[1:])
         return self.mask[:, y : y + self.patch, x : x + self.patch]
 
