@@ -54,7 +54,7 @@ class CaptureSettings:
         black_level: greatest that is left in the measurement, or taken out too much, in units of
             one frame's white.
         clipped_prob: share of the captures whose sensor clips its brightest pixels, up to a tenth.
-            The model is told: such pixels are closed, as in a reconstruction.
+            The model is told: in its mask such pixels are closed.
         hot: share of the captures whose measurement has a few hot pixels, up to five whites too
             bright.
     """
