@@ -36,6 +36,9 @@ def train(
         str | None, typer.Option(help="cnn, rsn-cnn, ffdnet, rnn or video.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End after this time instead, resumed parts together.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
     patch: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
@@ -74,6 +77,7 @@ def train(
         "initial": initial,
         "architecture": architecture,
         "steps": steps,
+        "minutes": minutes,
         "batch": batch,
         "patch": patch,
         "learning_rate": learning_rate,

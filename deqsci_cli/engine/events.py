@@ -57,7 +57,7 @@ class Stepped:
 
     Attributes:
         step: how many are done.
-        steps: how many there will be.
+        steps: how many there will be; an estimate where the run ends by time.
         loss: mean over the samples of the step.
         facts: what else was seen, by name (`residual`, `evaluations` … at equilibrium).
     """

@@ -14,16 +14,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deqsci_cli import zoo
-from deqsci_cli.config import to_table
 from deqsci_cli.engine.device import (
     Bfloat16,
     choose_device,
     convolutions_in,
-    describe_device,
     memory_errors,
 )
 from deqsci_cli.engine.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.engine.interrupt import deferred_interrupt
+from deqsci_cli.engine.training.card import make_card
 from deqsci_cli.engine.training.checkpoint import (
     STATE,
     as_numbers,
@@ -154,27 +153,40 @@ class _Run:
         config, facts = self.config, self.facts
         with deferred_interrupt() as interrupted:
             while True:
-                step = facts["step"]
-                due = step % config.validate_every == 0 or step == config.steps
+                step, progress = facts["step"], self._progress()
+                over = progress >= 1 and step > 0
+                due = step % config.validate_every == 0 or over
                 if due and facts["validated"] < step:
                     if self.workers.rank == 0:
                         self._look()
                     self.workers.wait()
-                if step >= config.steps:
+                if over:
                     break
-                seen = self._step()
+                seen = self._step(progress)
+                steps = config.steps
+                if config.minutes and progress:
+                    steps = max(step + 1, round((step + 1) / progress))
                 try:
-                    self.on_event(Stepped(step + 1, config.steps, seen.pop("loss"), seen))
+                    self.on_event(Stepped(step + 1, steps, seen.pop("loss"), seen))
                     interrupted(self.workers.any)
                 except KeyboardInterrupt:
                     self._keep()
                     raise
 
-    def _step(self) -> dict[str, float]:
+    def _progress(self) -> float:
+        """Share of the run that is done; the same for all processes."""
+        if not self.config.minutes:
+            return float(self.facts["step"] / self.config.steps)
+        share = self._seconds() / (60 * self.config.minutes)
+        return self.workers.mean({"progress": share})["progress"]
+
+    def _step(self, progress: float) -> dict[str, float]:
         """One step of the optimiser, or none where it would do harm; what was seen in it."""
         config, facts, step = self.config, self.facts, self.facts["step"]
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, step, progress)
+        if isinstance(self.stage, EquilibriumStage):
+            self.stage.progress = progress
         self.optimizer.zero_grad()
         loss, told = self.shared(step)
         seen = self.workers.mean({"loss": loss.item()} | told)
@@ -217,7 +229,7 @@ class _Run:
         best = not facts["best"] or _rank(figures) >= _rank(facts["best"])
         if best:
             facts["best"] = figures
-            card = _card(config, self.architecture, self.options, facts, self._seconds())
+            card = make_card(config, self.architecture, self.options, facts, self._seconds())
             zoo.save_model(config.out, model, card, overwrite=True)
         means = {f"train/{name}": total / n for name, (total, n) in facts["sums"].items()}
         assert self.log is not None
@@ -245,7 +257,8 @@ class _Run:
         if self.workers.rank == 0:
             self.facts["seconds"] = self._seconds()
             # Of several processes this one has its share of each batch alone.
-            alive = self.alive if self.workers.count == 1 else {}
+            whole = self.workers.count == 1 and self.config.save_fixed_points
+            alive = self.alive if whole else {}
             save_state(self.config.out, self.network, self.optimizer, self.mean, self.facts, alive)
 
     def _seconds(self) -> float:
@@ -300,9 +313,7 @@ def _stage(
     sampler = CaptureSampler(clips, config.captures, **shared)
     if config.stage == "denoiser":
         return FilmDenoiserStage(inner, sampler, config.solve, config.denoiser)
-    return EquilibriumStage(
-        inner, sampler, config.steps, config.solve, config.gradient, config.stability
-    )
+    return EquilibriumStage(inner, sampler, config.solve, config.gradient, config.stability)
 
 
 def _validation(
@@ -315,45 +326,3 @@ def _validation(
     mask = None if file is None else own_mask(file, side, "validation_side")
     kind = FilmDenoiserValidation if config.stage == "denoiser" else EquilibriumValidation
     return kind(clips, frames=frames, side=side, solve=config.solve, mask=mask)
-
-
-def _card(
-    config: TrainConfig,
-    architecture: str,
-    options: dict[str, Any],
-    facts: dict[str, Any],
-    seconds: float,
-) -> zoo.Card:
-    """What a model's card can say of itself."""
-    how = {
-        "denoiser": "trained as a Gaussian denoiser",
-        "equilibrium": "trained at its equilibrium",
-    }[config.stage]
-    solve = to_table(config.solve, only_changed=True)
-    table = to_table(config, only_changed=True)
-    for name in ("resume", "overwrite", "out", "device", "tensorboard"):
-        table.pop(name, None)
-    # Names alone: whose disk it was is nobody's business.
-    table["data"] = [p.name for p in config.data]
-    table["validation"] = config.validation.name
-    if config.initial is not None:
-        table["initial"] = Path(config.initial).name
-    if config.captures.mask_file is not None:
-        table["captures"]["mask_file"] = config.captures.mask_file.name
-    return zoo.Card(
-        name=config.out.name,
-        summary=f"{architecture} {how}",
-        architecture=architecture,
-        options=options,
-        equilibrium=solve,
-        training={
-            "stage": config.stage,
-            **table,
-            "steps": config.steps,
-            "steps_done": facts["step"],
-            "skipped": facts["skipped"],
-            "hours": round(seconds / 3600, 3),
-            "hardware": describe_device(choose_device(config.device)),
-        },
-        figures={"validation": {k: round(v, 4) for k, v in facts["best"].items()}},
-    )

@@ -80,6 +80,42 @@ class Linearised:
         return product
 
 
+class _Adjoint:
+    """`g -> J^T g + cotangent`, for a solver.
+
+    Args:
+        f: the map.
+        at: it, evaluated at its fixed point.
+        cotangent: dl/dx there.
+    """
+
+    def __init__(self, f: Map, at: Linearised, cotangent: Tensor):
+        self.f, self.point, self.cotangent = f, at.point, cotangent
+        #: the evaluation that products are taken with, and the samples that it is of
+        self.at, self.samples = at, torch.arange(len(cotangent))
+
+    def __call__(self, g: Tensor) -> Tensor:
+        return self.at.pull(g) + self.cotangent
+
+    def select(self, samples: Tensor) -> Map:
+        """The same for those that go on; where half have left, from an evaluation of the rest.
+
+        Its price is that of a product or two with them.
+        """
+        select = getattr(self.f, "select", None)
+        if select is not None and 2 * len(samples) <= len(self.samples):
+            self.at, self.samples = Linearised(select(samples), self.point[samples]), samples
+        at, size, cotangent = self.at, len(self.samples), self.cotangent[samples]
+        places = torch.searchsorted(self.samples, samples)
+
+        def product(g: Tensor) -> Tensor:
+            whole = g.new_zeros(size, *g.shape[1:])
+            whole[places] = g
+            return at.pull(whole)[places] + cotangent
+
+        return product
+
+
 def differentiable(
     f: Map,
     at: Linearised,
@@ -117,9 +153,7 @@ def differentiable(
                 total = total + term
             return total
         with torch.no_grad():
-            found = anderson(
-                lambda g: at.pull(g) + cotangent, cotangent, tol=tol, max_iter=max_iter
-            )
+            found = anderson(_Adjoint(f, at, cotangent), cotangent, tol=tol, max_iter=max_iter)
         if on_adjoint is not None:
             on_adjoint(found)
         return found.x

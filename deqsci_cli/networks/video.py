@@ -26,11 +26,15 @@ def shift_in_time(features: Tensor, frames: int) -> Tensor:
         frames: T.
     """
     film = features.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
-    share = max(1, film.shape[-1] // 8)
-    shifted = film.clone()
-    shifted[:, 1:, ..., :share] = film[:, :-1, ..., :share]
-    shifted[:, :-1, ..., share : 2 * share] = film[:, 1:, ..., share : 2 * share]
-    return shifted.flatten(0, 1).permute(0, 3, 1, 2)
+    channels = film.shape[-1]
+    share = max(1, channels // 8)
+    # Parts and `cat`: the gradient of writing into a copy takes three times as long.
+    late, early, rest = film.split(
+        (share, min(share, channels - share), max(0, channels - 2 * share)), -1
+    )
+    late = torch.cat((late[:, :1], late[:, :-1]), 1)
+    early = torch.cat((early[:, 1:], early[:, -1:]), 1)
+    return torch.cat((late, early, rest), -1).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class _Block(nn.Module):
@@ -70,10 +74,11 @@ def around(frames: Tensor, reach: int) -> list[Tensor]:
     Returns:
         `2 reach` tensors as `frames`: the one before, the one after, the second before, ...
     """
-    last = frames.shape[1] - 1
-    times = torch.arange(last + 1, device=frames.device)
+    if not reach:
+        return []
+    padded = torch.cat((*[frames[:, :1]] * reach, frames, *[frames[:, -1:]] * reach), 1)
     steps = (step for far in range(1, reach + 1) for step in (-far, far))
-    return [frames[:, (times + step).clamp(0, last)] - frames for step in steps]
+    return [padded.narrow(1, reach + step, frames.shape[1]) - frames for step in steps]
 
 
 class _Window(nn.Module):

@@ -39,3 +39,18 @@ def make_mask(
         pattern = (rng.random((height + frames - 1, width)) < density).astype(np.float32)
         return np.stack([pattern[t : t + height] for t in range(frames)])
     raise UsageError(f"there is no mask kind '{kind}'", hint=f"one of {', '.join(KINDS)}")
+
+
+def one_hot_mask(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """A mask stack that opens every pixel in one frame alone, as likely in any.
+
+    Args:
+        shape: `(T, H, W)`.
+        rng: draws it.
+
+    Returns:
+        `(T, H, W)` float32, 0 or 1.
+    """
+    frames, height, width = shape
+    chosen = rng.integers(frames, size=(height, width))
+    return (np.arange(frames)[:, None, None] == chosen).astype(np.float32)

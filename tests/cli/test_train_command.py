@@ -26,7 +26,7 @@ seed = 7
 
 [captures]
 frames = [2]
-noise = 0.0
+noise_range = [0, 0]
 
 [solve]
 map = "gap"
@@ -66,7 +66,7 @@ def test_a_file_alone(run, clips, file, tmp_path):
     card = zoo.read_card(tmp_path / "mine")
     assert card.equilibrium == {"map": "gap", "sigma": 0.03, "max_iter": 6}
     assert card.training["steps"] == 5 and card.training["batch"] == 3
-    assert card.training["seed"] == 7 and card.training["captures"]["noise"] == 0.0
+    assert card.training["seed"] == 7 and card.training["captures"]["noise_range"] == [0.0, 0.0]
 
 
 def test_options_go_before_the_file_and_assignments_before_both(run, clips, file, tmp_path):
@@ -81,7 +81,7 @@ def test_options_go_before_the_file_and_assignments_before_both(run, clips, file
     training = card.training
     assert training["steps"] == training["steps_done"] == 3 and training["seed"] == 8
     assert training["batch"] == 3 and training["gradient"] == {"form": "neumann:2"}
-    assert training["captures"] == {"frames": [2], "noise": 0.0, "speeds": [1]}
+    assert training["captures"] == {"frames": [2], "noise_range": [0.0, 0.0], "speeds": [1]}
 
 
 def test_a_stopped_run_goes_on_by_the_same_command(run, clips, file, tmp_path):

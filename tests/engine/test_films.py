@@ -12,12 +12,13 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.train import train
+from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.clips import load_clips
 from deqsci_cli.engine.training.denoiser import LEVELS, DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import StabilitySettings
 from deqsci_cli.engine.training.films import FilmDenoiserStage, FilmDenoiserValidation
 from deqsci_cli.engine.training.settings import TrainConfig
-from deqsci_cli.engine.training.videos import CaptureSampler, CaptureSettings
+from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError
 from deqsci_cli.networks.denoiser import Denoiser

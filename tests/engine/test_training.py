@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from deqsci_cli import zoo
+from deqsci_cli.engine import train as training
 from deqsci_cli.engine.events import Note, Stepped, Validated
 from deqsci_cli.engine.interrupt import deferred_interrupt
 from deqsci_cli.engine.train import train
@@ -169,7 +170,8 @@ def test_an_architecture_without_weights(data, tmp_path):
     "wrong",
     [{"steps": 0}, {"batch": 0}, {"validate_every": 0}, {"patch": 4}, {"learning_rate": 0.0},
      {"stage": "denoising"}, {"architecture": None}, {"dtype": "float64"},
-     {"clip_gradient": 0.0}, {"validation_side": 7}, {"seed": -1}],
+     {"clip_gradient": 0.0}, {"validation_side": 7}, {"seed": -1},
+     {"minutes": -1.0}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(data, tmp_path, wrong):
@@ -247,11 +249,72 @@ class _NotMoving(TotalVariation):
 
 def test_the_learning_rate_rises_and_falls(data, tmp_path):
     c = config(data, tmp_path, steps=1000, learning_rate=0.01)
-    rates = [learning_rate(c, n) for n in range(1000)]
+    rates = [learning_rate(c, n, n / 1000) for n in range(1000)]
     top = int(np.argmax(rates))
     assert max(rates) == pytest.approx(0.01) and top in (19, 20)
     assert rates[0] == pytest.approx(0.01 / 20) and rates[-1] < 1e-4
     assert all(np.diff(rates[:19]) > 0) and all(np.diff(rates[20:]) < 0)
+
+
+def test_in_a_run_that_ends_by_time_the_learning_rate_follows_the_time(data, tmp_path):
+    by_steps = config(data, tmp_path, steps=10_000, learning_rate=0.01)
+    by_time = replace(by_steps, steps=3, minutes=7.0)
+    for share in (0.0, 0.01, 0.0199, 0.021, 0.3, 0.75, 0.999):
+        expected = learning_rate(by_steps, round(share * 10_000), share)
+        for step in (0, 5, 123_456):
+            assert learning_rate(by_time, step, share) == pytest.approx(expected, rel=1e-9)
+    rates = [learning_rate(by_time, 0, share) for share in np.linspace(0, 1, 777)]
+    assert 0.0099 < max(rates) <= 0.01 and rates[-1] < 1e-4
+
+
+class Clock:
+    """A clock that stands still unless it is told to go on."""
+
+    def __init__(self):
+        self.now = 1e6
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_run_that_ends_by_time_goes_on_with_what_is_left_of_it(data, tmp_path, monkeypatch):
+    clock, seen, rates = Clock(), [], []
+    monkeypatch.setattr(training, "time", clock)
+    honest = training.learning_rate
+
+    def noted(run, step, progress):
+        rates.append((step, progress))
+        return honest(run, step, progress)
+
+    monkeypatch.setattr(training, "learning_rate", noted)
+
+    def listen(event) -> None:
+        if isinstance(event, Stepped):
+            seen.append(event)
+            clock.now += 2 if event.step <= 6 else 6  # 30 seconds are 6 + 3 steps
+            if event.step == 4:
+                raise KeyboardInterrupt
+
+    run = config(data, tmp_path / "m", steps=2, minutes=0.5, validate_every=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, listen)
+    clock.now += 1000  # the machine had other work meanwhile
+    done = train(replace(run, resume=True), listen)
+    assert done.steps == 9 and [event.step for event in seen] == list(range(1, 10))
+    expected = [0, 2, 4, 6, 8, 10, 12, 18, 24]
+    assert [step for step, _ in rates] == list(range(9))
+    assert [progress for _, progress in rates] == pytest.approx([s / 30 for s in expected])
+    assert seen[-1].steps in (9, 10, 11) and all(event.steps >= event.step for event in seen)
+    card = zoo.read_card(run.out)
+    assert card.training["minutes"] == 0.5 and card.training["steps_done"] in (5, 9)
+    # With more time it goes on; with none left it ends, and what it has is kept.
+    assert train(replace(run, resume=True)).steps == 9
+    assert train(replace(run, resume=True, minutes=0.7), listen).steps == 11
+
+
+def test_however_little_time_there_is_one_step_is_taken(data, tmp_path):
+    done = train(config(data, tmp_path / "m", minutes=1e-9))
+    assert done.steps == 1 and zoo.load(str(done.out)) and "psnr" in done.figures
 
 
 def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
@@ -266,6 +329,12 @@ def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_pa
     begun = recipe(run)
     del begun["blend"], begun["frozen"], begun["solve"]["symmetries"], begun["captures"]["hot"]
     check_recipe(run, begun)
+    # What was the greatest noise alone is a range from 0 on.
+    begun["captures"]["noise"] = begun["captures"].pop("noise_range")[1]
+    check_recipe(run, begun)
+    louder = replace(run, captures=replace(run.captures, noise_range=(0.0, 0.01)))
+    with pytest.raises(UsageError, match=r"noise_range.*0\.005"):
+        check_recipe(louder, begun)
     for changed in (replace(run, blend=0.5, initial="pnp"), replace(run, average=0.0)):
         with pytest.raises(UsageError, match=r"blend 1\.0|average 0\.5"):
             check_recipe(changed, begun)

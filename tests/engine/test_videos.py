@@ -8,18 +8,14 @@ import scipy.io
 import torch
 from scipy.ndimage import label
 
-from deqsci_cli.engine.training.videos import (
-    CaptureBatch,
-    CaptureSampler,
-    CaptureSettings,
-    moving_camera,
-    random_outline,
-)
+from deqsci_cli.engine.training.captures import CaptureSettings
+from deqsci_cli.engine.training.motion import moving_camera, random_outline
+from deqsci_cli.engine.training.videos import CaptureBatch, CaptureSampler
 from deqsci_cli.errors import InputError, UsageError
 
 #: a pixel (t, y, x) of clip n is worth 125 n + 25 t + 5 y + x: no two are alike
 MAPS = np.arange(250, dtype=np.uint8).reshape(2, 5, 5, 5)
-NOTHING = {"still": 0.0, "half": 0.0, "brightness": (1.0, 1.0), "noise": 0.0}
+NOTHING = {"still": 0.0, "half": 0.0, "brightness": (1.0, 1.0), "noise_range": (0.0, 0.0)}
 
 
 def noise_clip(frames: int = 6, side: int = 60, seed: int = 0) -> np.ndarray:
@@ -59,13 +55,13 @@ def test_shapes_and_ranges():
 
 
 def test_without_noise_the_measurement_is_the_coded_sum():
-    sample = sampler(noise=0.0, masks=("binary", "grey", "shifting"))
+    sample = sampler(noise_range=(0.0, 0.0), masks=("binary", "grey", "shifting"))
     for step in range(5):
         assert float(missed(sample(step)).abs().max()) < 1e-6
 
 
 def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
-    sample = sampler(patch=48, batch=6, noise=0.02)
+    sample = sampler(patch=48, batch=6, noise_range=(0.0, 0.02))
     rest = torch.cat([missed(sample(step)) for step in range(5)]).flatten(1)
     levels = rest.std(1)
     assert float(levels.max()) <= 0.02 * 1.06  # four standard errors of 2304 pixels
@@ -74,13 +70,14 @@ def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
 
 
 def test_hot_pixels_stand_out_in_as_many_captures_as_asked():
-    sample = sampler(batch=20, patch=32, noise=0.0, hot=0.3)
+    sample = sampler(batch=20, patch=32, noise_range=(0.0, 0.0), hot=0.3)
     rest = torch.cat([missed(sample(step)) for step in range(10)]).flatten(1)
     hot = rest.abs() > 1e-5
     assert set(hot.sum(1).tolist()) == {0, 1, 2, 3}
     assert 36 <= int(hot.any(1).sum()) <= 84  # of 200, 0.3 of them: four standard errors
     assert float(rest[hot].min()) >= 1 and 4 < float(rest[hot].max()) <= 5
-    assert torch.equal(sample(2).video, sampler(batch=20, patch=32, noise=0.0)(2).video)
+    calm = sampler(batch=20, patch=32, noise_range=(0.0, 0.0))
+    assert torch.equal(sample(2).video, calm(2).video)
 
 
 def test_a_capture_depends_on_seed_step_and_place_alone():
@@ -291,7 +288,7 @@ def test_an_outline_is_of_a_few_round_shapes():
 def test_objects_move_by_themselves_before_the_picture():
     """Of a clip that is dark and one that is bright each stays its own, and an edge moves."""
     clips = [np.full((3, 40, 40), grey, np.uint8) for grey in (40, 200)]
-    calm = {"still": 1.0, "half": 0.0, "brightness": (1.0, 1.0), "noise": 0.0, "pan": 3.0}
+    calm = NOTHING | {"still": 1.0, "pan": 3.0}
     sample = sampler(clips, batch=20, objects=0.5, **calm)
     videos = torch.cat([sample(step).video for step in range(5)]) * 255
     assert float(videos.min()) > 39 and float(videos.max()) < 201
@@ -335,7 +332,7 @@ def test_clips_too_short_or_too_small_are_left_out():
      {"masks": ("binary", "gray")}, {"half": -0.1}, {"half": 1.1},
      {"double": -0.1}, {"half": 0.6, "double": 0.5},
      {"still": -0.1}, {"still": 1.1}, {"pan": -1.0}, {"brightness": (0.0, 1.0)},
-     {"brightness": (1.2, 0.7)}, {"noise": -0.01}],
+     {"brightness": (1.2, 0.7)}, {"noise_range": (-0.01, 0.1)}, {"noise_range": (0.2, 0.1)}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(wrong):
@@ -346,3 +343,46 @@ def test_impossible_settings(wrong):
 def test_an_unknown_mask_is_told_with_the_known_ones():
     with pytest.raises(UsageError, match=r"'gray'.*binary, grey, shifting"):
         CaptureSettings(masks=("gray",))
+
+
+def greys(values, frames: int, side: int = 40) -> list[np.ndarray]:
+    """A plain clip of each grey value."""
+    return [np.full((frames, side, side), value, np.uint8) for value in values]
+
+
+def filmed(sample: CaptureSampler, steps: int) -> np.ndarray:
+    """The grey value of every capture of plain clips, `(steps * batch,)`."""
+    videos = torch.cat([sample(step).video for step in range(steps)]) * 255
+    assert float((videos - videos[:, :1, :1, :1]).abs().max()) < 1e-2
+    return videos[:, 0, 0, 0].round().numpy().astype(int)
+
+
+def test_pictures_serve_captures_by_a_moving_camera_beside_clips():
+    clips = [*greys((10, 20, 30, 40), 1), *greys((200, 250), 50)]
+    calm = NOTHING | {"still": 0.5, "pan": 2.0}
+    counts = {g: int(n) for g, n in zip(*np.unique(
+        filmed(sampler(clips, batch=40, pictures=0.6, **calm), 25), return_counts=True
+    ), strict=True)}  # fmt: skip
+    # Of 1000 half are of a moving camera; 0.6 of those show one of four pictures, each as likely.
+    assert set(counts) == {10, 20, 30, 40, 200, 250}
+    assert all(35 < counts[grey] < 115 for grey in (10, 20, 30, 40))
+    assert 230 < sum(counts[grey] for grey in (10, 20, 30, 40)) < 370  # 300, five deviations
+    none = filmed(sampler(clips, batch=40, pictures=0.0, **calm), 5)
+    assert set(none) == {200, 250}
+
+
+def test_without_pictures_captures_are_what_they_were():
+    clips = [noise_clip(6), noise_clip(7, seed=1)]
+    for pictures in (0.0, 1.0):
+        sample = sampler(clips, pictures=pictures, still=0.7, objects=0.5)
+        assert_equal(sample(3), sampler(clips, still=0.7, objects=0.5)(3))
+
+
+def test_pictures_alone_are_filmed_by_a_moving_camera():
+    sample = sampler(greys((50, 100), 1), batch=20, **NOTHING | {"still": 1.0})
+    assert set(filmed(sample, 3)) == {50, 100}
+    with pytest.raises(InputError, match="no clip has 3 frames") as caught:
+        sampler(greys((50, 100), 1), still=0.9)
+    assert "captures.still=1" in str(caught.value.hint)
+    with pytest.raises(InputError, match="no clip has"):  # none is large enough
+        sampler(greys((50,), 1, side=15), still=1.0)

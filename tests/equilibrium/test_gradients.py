@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -416,6 +417,55 @@ def test_exact_is_the_closed_form_of_an_expansive_affine_map(eigenvalues):
     g = torch.linalg.solve(f.away().mT, cotangent)
     torch.testing.assert_close(found[1], g, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(found[0], g.unsqueeze(2) * x.unsqueeze(1), rtol=1e-8, atol=1e-9)
+
+
+class Tanh:
+    """`tanh(gain x + b)`, a gain a sample; keeps how many samples each evaluation was asked for."""
+
+    def __init__(self, gain: Tensor, b: Tensor, asked: list[int]):
+        self.gain, self.b, self.asked = gain, b, asked
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.asked.append(len(x))
+        return torch.tanh(self.gain * x + self.b)
+
+    def select(self, samples: Tensor) -> Tanh:
+        return Tanh(self.gain[samples], self.b[samples], self.asked)
+
+
+@pytest.mark.parametrize("slow", [[0], [0, 2], [0, 1, 3]])
+def test_samples_whose_adjoint_is_solved_cost_nothing_more(slow):
+    gain = torch.full((4, 1), 1e-3, dtype=F64)
+    gain[slow] = 0.9
+    b = 0.5 * torch.randn(4, 40, generator=generator(5), dtype=F64)
+    cotangent = torch.randn(4, 40, generator=generator(6), dtype=F64)
+
+    def solve(samples: list[int]) -> tuple[Tensor, list[int], Solution]:
+        told: list[Solution] = []
+        f = Tanh(gain[samples], b[samples].clone().requires_grad_(), [])
+        x = torch.zeros(len(samples), 40, dtype=F64)
+        with torch.no_grad():
+            for _ in range(2000):
+                x = f(x)
+        f.asked.clear()
+        fixed = differentiable(
+            f, Linearised(f, x), GradientForm("exact"), tol=1e-13, max_iter=200,
+            on_adjoint=told.append,
+        )  # fmt: skip
+        (gradient,) = torch.autograd.grad(fixed, f.b, cotangent[samples])
+        slope = (1 - x.square()) * gain[samples]  # the Jacobian is diagonal
+        truth = cotangent[samples] * (1 - x.square()) / (1 - slope)
+        torch.testing.assert_close(gradient, truth, rtol=1e-8, atol=1e-10)
+        return gradient, f.asked, told[0]
+
+    whole, asked, adjoint = solve([0, 1, 2, 3])
+    fast = [sample for sample in range(4) if sample not in slow]
+    assert max(adjoint.evaluations[s] for s in fast) < min(adjoint.evaluations[s] for s in slow)
+    # One evaluation for all, and one more each time that half of them or fewer go on.
+    assert asked[0] == 4 and all(now <= before / 2 for before, now in pairwise(asked))
+    assert len(asked) > 1
+    for sample in range(4):
+        torch.testing.assert_close(whole[sample], solve([sample])[0][0], rtol=1e-12, atol=1e-14)
 
 
 @every_problem

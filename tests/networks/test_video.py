@@ -30,6 +30,31 @@ def test_what_is_around_is_zero_in_a_still_film_and_the_step_in_one_that_moves_e
     assert not any(other.any() for other in around(torch.ones(1, 4, 3), 7))
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+@pytest.mark.parametrize("channels", [1, 2, 8, 20])
+def test_shifts_and_what_is_around_are_differentiated_as_what_indices_gather(frames, channels):
+    """Any number of channels and frames; a matrix of zeros and ones says what goes where."""
+    times = torch.arange(frames)
+
+    def rows(step: int) -> torch.Tensor:
+        return torch.eye(frames, dtype=torch.float64)[(times + step).clamp(0, frames - 1)]
+
+    film = torch.rand(2, frames, channels, 2, 3, dtype=torch.float64).requires_grad_()
+    share = max(1, channels // 8)
+    ways = [-1] * share + [1] * min(share, channels - share) + [0] * max(0, channels - 2 * share)
+    gather = torch.stack([rows(step) for step in ways])
+    found = [shift_in_time(film.flatten(0, 1), frames).unflatten(0, (2, frames)), *around(film, 4)]
+    expected = [torch.einsum("cst,btchw->bschw", gather, film)]
+    for far in range(1, 5):
+        for step in (-far, far):
+            expected.append(torch.einsum("st,btchw->bschw", rows(step), film) - film)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-15)
+        upon = torch.rand(ours.shape, dtype=torch.float64)
+        first, second = (torch.autograd.grad(way, film, upon)[0] for way in (ours, theirs))
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+
+
 @pytest.fixture(params=[0, 3], ids=["shifts", "window"])
 def network(request):
     torch.manual_seed(0)

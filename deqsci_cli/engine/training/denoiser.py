@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from deqsci_cli.engine.training.ahead import Ahead
 from deqsci_cli.engine.training.clips import PatchSampler
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
@@ -48,12 +49,13 @@ class DenoiserStage(nn.Module):
     def __init__(self, network: Denoiser, sample: PatchSampler, settings: DenoiserSettings):
         super().__init__()
         self.network = network
-        self.sample = sample
+        self.ahead = Ahead(sample)
         self.settings = settings
 
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of a step, and what else was seen: nothing."""
-        clean, rngs = self.sample(step)
+        clean, rngs = self.ahead(step)
+        self.ahead.prepare(step + 1)
         sigma = torch.tensor([rng.uniform(*self.settings.sigma_range) for rng in rngs]).float()
         drawn = [rng.standard_normal(clean.shape[1:], dtype=np.float32) for rng in rngs]
         noisy = clean + sigma.view(-1, 1, 1, 1) * torch.from_numpy(np.stack(drawn))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deqsci_cli.engine.training.ahead import Ahead
 from deqsci_cli.engine.training.videos import CaptureSampler
 from deqsci_cli.equilibrium.gradients import (
     GradientForm,
@@ -133,11 +134,12 @@ class CaptureStage(nn.Module):
         super().__init__()
         self.network = network
         self.sample = sample
+        self.ahead = Ahead(sample)
         self.solve = solve
 
     def film(self, step: int) -> tuple[GAPMap, Tensor]:
         """The network's map of the captures that a step draws, and their true video."""
-        batch = self.sample(step).to(next(self.network.parameters()).device)
+        batch = self.ahead(step).to(next(self.network.parameters()).device)
         operator = SensingOperator(batch.mask)
         # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
         alone = replace(self.solve, symmetries=1)
@@ -153,7 +155,6 @@ class EquilibriumStage(CaptureStage):
     Args:
         network: the denoiser.
         sample: draws the captures of a step.
-        steps: of the whole run.
         solve: how the fixed point is found.
         gradient: how it is differentiated.
         stability: what is added.
@@ -163,26 +164,32 @@ class EquilibriumStage(CaptureStage):
         self,
         network: Denoiser,
         sample: CaptureSampler,
-        steps: int,
         solve: EquilibriumSettings,
         gradient: GradientSettings,
         stability: StabilitySettings,
     ):
         super().__init__(network, sample, solve)
-        self.steps = steps
+        #: share of the run that is done
+        self.progress = 0.0
         self.gradient = gradient
         self.form = GradientForm.parse(gradient.form)
         self.stability = stability
         #: where the last visit left the batches that are alive, by the step that drew them
         self.states: dict[int, Tensor] = {}
+        #: their maps and true videos, which a resumed run makes anew
+        self.films: dict[int, tuple[GAPMap, Tensor]] = {}
 
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a step, and what was seen on the way; the backward pass adds to it."""
         drawn = self._drawn_at(step)
-        f, truth = self.film(drawn)
+        kept = self.films.pop(drawn, None)
+        f, truth = self.film(drawn) if kept is None else kept
+        following = self._drawn_at(step + 1)
+        if following != drawn and following not in self.films:
+            self.ahead.prepare(following)
         state = self.states.pop(drawn, None)
         if state is None:
-            state = self.start(f, drawn)
+            state = self._left_at(f, self.start(f, drawn), (step - drawn) // self.stability.visits)
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
         loss = badness(f.video(fixed), truth)
@@ -191,6 +198,7 @@ class EquilibriumStage(CaptureStage):
             loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
         if self._drawn_at(step + self.stability.visits) == drawn:
             self.states[drawn] = at.point.detach()
+            self.films[drawn] = f, truth
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts
@@ -221,6 +229,15 @@ class EquilibriumStage(CaptureStage):
                 state[i] = others[int(drawn / share * len(others))][i]
         return state
 
+    def _left_at(self, f: GAPMap, state: Tensor, visits: int) -> Tensor:
+        """Where so many visits would have left a state, the weights being what they are now."""
+        if not visits:
+            return state
+        with torch.no_grad():
+            if self.form.name == "unrolled":
+                return unroll(f, state, visits * self.form.steps)
+            return iterate(f, state, replace(self.solve, max_iter=visits * self._max_iter())).x
+
     def _settle(
         self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
     ) -> tuple[Linearised, Tensor, list[Tensor]]:
@@ -231,7 +248,7 @@ class EquilibriumStage(CaptureStage):
             moved = norms(at.value.detach() - at.point.detach()) / norms(at.value.detach())
             facts |= {"residual": float(moved.mean()), "evaluations": float(self.form.steps)}
             return at, fixed, []
-        limit = self._max_iter(step / self.steps)
+        limit = self._max_iter()
         settings = replace(self.solve, max_iter=limit)
         with torch.no_grad():
             walked = _Remembering(f, self._stops(limit))
@@ -285,10 +302,10 @@ class EquilibriumStage(CaptureStage):
         count = self.stability.correction
         return [limit * (i + 1) // (count + 1) for i in range(count)]
 
-    def _max_iter(self, progress: float) -> int:
+    def _max_iter(self) -> int:
         last = self.stability.max_iter
         first = self.stability.first_max_iter or last
-        return round(first + (last - first) * min(1.0, 2 * progress))
+        return round(first + (last - first) * min(1.0, 2 * self.progress))
 
 
 def badness(video: Tensor, truth: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ class FilmDenoiserStage(CaptureStage):
     def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The mean loss of a step, and its PSNR."""
         f, truth = self.film(step)
+        self.ahead.prepare(step + 1)
         low, high = self.settings.sigma_range
         sigma = (low + (high - low) * self.sample.uniform(step)).to(truth)
         noise = self.sample.probe(step, truth.shape).to(truth)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.config import to_table
+from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
-from deqsci_cli.engine.training.videos import CaptureSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 
@@ -19,6 +19,8 @@ STAGES = ("denoiser", "equilibrium")
 DTYPES = ("float32", "tf32", "bfloat16")
 # Of a batch, over all devices; as numbers alone they are 64 GiB.
 _MOST_PIXELS = 2**34
+# A run that ends by time is as one of so many steps to its learning rate.
+_TIMED_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class TrainConfig:
         options: the architecture's arguments.
         frozen: parts of the network whose weights stay as they are, by name: `["frames"]`.
         steps: in all.
+        minutes: for the whole run on the clock, its resumed parts together: it then ends by time
+            instead of after `steps`, and what follows the steps, as the learning rate does,
+            follows the time. The last validation comes on top. 0 for a run that ends by steps.
         batch: patches, or captures, a step.
         patch: their side, pixels.
-        learning_rate: highest; it rises for 2 % of the steps and falls to zero as a cosine.
+        learning_rate: highest; it rises for 2 % of the run and falls to zero as a cosine.
         average: decay of an exponential mean of the weights over the steps (0.998: over the last
             five hundred or so), which is validated and becomes the model; 0 for none. Its map
             contracts better than those of the states that it is the mean of.
@@ -49,6 +54,9 @@ class TrainConfig:
         clip_gradient: largest norm of a step's gradient.
         validate_every: steps between two looks at the held-out clips.
         validation_side: of the crops looked at, pixels.
+        save_fixed_points: whether the state to resume from holds the fixed points of the batches
+            that are alive. A resumed run then ends with the same bytes; without them that file
+            is of the weights' size alone, and they are solved for anew.
         seed: of weights, data and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), or `bfloat16` for the network's
@@ -72,6 +80,7 @@ class TrainConfig:
     options: dict[str, Any] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     steps: int = 10_000
+    minutes: float = 0.0
     batch: int = 16
     patch: int = 64
     learning_rate: float = 1e-3
@@ -80,6 +89,7 @@ class TrainConfig:
     clip_gradient: float = 1.0
     validate_every: int = 500
     validation_side: int = 160
+    save_fixed_points: bool = True
     seed: int = 0
     device: str = "auto"
     dtype: str = "float32"
@@ -102,6 +112,8 @@ class TrainConfig:
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")
+        if self.minutes < 0:
+            raise UsageError("minutes must not be negative")
         if self.seed < 0:
             raise UsageError("the seed must not be negative")
         if min(self.patch, self.validation_side) < 8:
@@ -123,19 +135,28 @@ class TrainConfig:
             raise UsageError("a warm-up is not trained through", hint="take it out of solve")
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of a step: a linear rise over the first 2 %, then a cosine to zero."""
-    rise = max(1, config.steps // 50)
-    if step < rise:
-        return config.learning_rate * (step + 1) / rise
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / config.steps))
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """The rate of a step: a linear rise over the first 2 %, then a cosine to zero.
+
+    Args:
+        config: of the run.
+        step: how many steps are done.
+        progress: share of the run that is done, which alone counts where it ends by time.
+    """
+    done, steps = float(step), config.steps
+    if config.minutes:
+        done, steps = progress * _TIMED_STEPS, _TIMED_STEPS
+    rise = max(1, steps // 50)
+    if done < rise:
+        return config.learning_rate * min(1.0, (done + 1) / rise)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / steps))
 
 
 def recipe(config: TrainConfig) -> dict[str, Any]:
     """What must not change within a run, as JSON has it."""
-    free = ("data", "validation", "out", "steps", "device", "validate_every", "tensorboard")
-    table = to_table(config)
-    return {k: v for k, v in table.items() if k not in (*free, "resume", "overwrite")}
+    free = {"data", "validation", "out", "steps", "minutes", "device", "validate_every"}
+    free |= {"tensorboard", "save_fixed_points", "resume", "overwrite"}
+    return {k: v for k, v in to_table(config).items() if k not in free}
 
 
 def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
@@ -149,6 +170,8 @@ def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
             begun[name] = default | saved.get(name, {})
         elif name != "architecture":
             begun.setdefault(name, default)
+    if "noise" in (captures := begun["captures"]):  # what an earlier version had for noise_range
+        captures["noise_range"] = [0.0, captures.pop("noise")]
     if changed := [name for name in {**asked, **begun} if asked.get(name) != begun.get(name)]:
         was = ", ".join(f"{name} {json.dumps(begun.get(name))}" for name in changed)
         raise UsageError(

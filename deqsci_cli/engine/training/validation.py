@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deqsci_cli.engine.training.videos import moving_camera
+from deqsci_cli.engine.training.motion import moving_camera
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
