@@ -115,7 +115,7 @@ def train(
             elif isinstance(event, Note) and not quiet:
                 console.note(event.text)
 
-        result = engine.train(run, listen)
+        result = engine.train(run, listen, recipe_file=config)
     if not is_first():
         return
     figure = result.figures.get("psnr")

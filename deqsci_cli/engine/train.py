@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,14 @@ from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import check_absent, only_run, remove_leftovers
+from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
 from deqsci_cli.networks.registry import build
 
 # A run that has skipped so many steps without a break will not mend itself.
 _PATIENCE = 50
-# What a run leaves, beside its log.
-_FILES = (STATE, zoo.WEIGHTS, zoo.CARD)
+# What a run leaves.
+_FILES = (STATE, zoo.WEIGHTS, zoo.CARD, LOG)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class TrainResult:
     figures: dict[str, float]
 
 
-def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
+def train(
+    config: TrainConfig, on_event: OnEvent = ignore, *, recipe_file: Path | None = None
+) -> TrainResult:
     """Train a model; the best state by validation becomes it: one that converges, then by PSNR.
 
     Beside the model lie `state.safetensors`, the last state, to resume from, and `log.jsonl`. An
@@ -74,13 +78,21 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
 
     Under `torchrun` every process calls this; each trains on its share of the batch.
 
+    Args:
+        config: everything that decides it.
+        on_event: told of every step.
+        recipe_file: that the config was read from, which no output may replace.
+
     Raises:
         OutputExistsError: `out` holds a run or a model and neither `resume` nor `overwrite` is set.
+        UsageError: an output would replace a file that is read.
         DeqsciError: `_PATIENCE` steps in a row could not be taken.
         InputError, ModelError, DeviceError: as their names say.
     """
-    if not (config.resume or config.overwrite):  # a model may lie there without its run
-        check_absent([config.out / name for name in _FILES], overwrite=False)
+    files = [config.out / name for name in _FILES]
+    check_no_overlap(files, _read_files(config, recipe_file))
+    # A model may lie there without its run.
+    check_absent(files, overwrite=config.resume or config.overwrite)
     with (
         join(choose_device(config.device)) as workers,
         memory_errors(workers.device),
@@ -91,9 +103,20 @@ def train(config: TrainConfig, on_event: OnEvent = ignore) -> TrainResult:
         if workers.rank:
             return _Run(config, workers, ignore).run()
         with only_run(config.out):
-            for name in (*_FILES, LOG):
-                remove_leftovers(config.out / name)
+            for file in files:
+                remove_leftovers(file)
             return _Run(config, workers, on_event).run()
+
+
+def _read_files(config: TrainConfig, recipe_file: Path | None) -> Iterator[Path]:
+    """Files that a run reads, and folders of such."""
+    yield from (*config.data, config.validation)
+    if config.initial is not None:
+        yield zoo.find(config.initial)
+    if config.captures.mask_file is not None:
+        yield config.captures.mask_file
+    if recipe_file is not None:
+        yield recipe_file
 
 
 class _Run:

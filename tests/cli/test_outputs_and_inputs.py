@@ -11,7 +11,9 @@ import pytest
 import scipy.io
 import tifffile
 
+from deqsci_cli import zoo
 from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.registry import build
 
 FAST = ("--model", "gap-tv", "--max-iter", "1", "--preview", "gif", "--scale", "255")
 
@@ -48,6 +50,12 @@ def commands(at: Path) -> dict[str, tuple[Path, tuple[object, ...]]]:
     (at / "list.gif").write_text(f"{at / 'whole.mat'}\n")
     shutil.copy(at / "whole.mat", at / "list.mat")
     to = ("--format", "mat")
+    network = build("cnn", {"channels": 2, "depth": 2})
+    card = zoo.Card("m", "", "cnn", {"channels": 2, "depth": 2})
+    zoo.save_model(at / "m", network, card, overwrite=False)
+    (at / "n").mkdir()
+    (at / "n" / "log.jsonl").write_text("steps = 1\n")
+    shutil.copy(at / "whole.mat", at / "benchmark.csv")
     return {
         "its capture": (own / "a.tif", ("reconstruct", own, "--mask", mask, "-o", own)),
         "through a link": (own / "a.tif", ("reconstruct", link, "--mask", mask, "-o", own)),
@@ -75,12 +83,27 @@ def commands(at: Path) -> dict[str, tuple[Path, tuple[object, ...]]]:
             at / "whole.mat", ("convert", at / "whole.mat", at / "own" / ".." / "whole.mat"),
         ),
         "a mask of convert": (mask, ("convert", own / "a.tif", mask, "--mask", mask)),
+        "a model to train from": (
+            at / "m" / zoo.WEIGHTS,
+            ("train", at / "clips", "--validation", at / "clips", "-o", at / "m", "--from",
+             at / "m"),
+        ),
+        "a recipe": (
+            at / "n" / "log.jsonl",
+            ("train", at / "clips", "--validation", at / "clips", "-o", at / "n", "--config",
+             at / "n" / "log.jsonl", "--architecture", "cnn"),
+        ),
+        "a benchmark's capture": (
+            at / "benchmark.csv",
+            ("evaluate", "--benchmark", at / "benchmark.csv", "--models", "gap-tv", "-o", at),
+        ),
     }  # fmt: skip
 
 
 NAMES = (
     "its capture", "through a link", "a second name", "another case", "its mask", "its list",
     "a video", "a mask of simulate", "a film of view", "a converted file", "a mask of convert",
+    "a model to train from", "a recipe", "a benchmark's capture",
 )  # fmt: skip
 
 
@@ -90,7 +113,7 @@ def test_an_output_never_takes_the_place_of_an_input(run, files, name, flags):
     file, command = commands(files)[name]
     if command[0] == "reconstruct":
         command = (*command, *FAST)
-    elif "--resume" in flags:
+    elif "--resume" in flags and command[0] != "train":
         pytest.skip("this command has no --resume")
     before = {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="input") as caught:
