@@ -4,11 +4,13 @@ import signal
 import sys
 
 from deqsci_cli.engine.interrupt import answer_signals, give_signals_back
+from deqsci_cli.engine.threads import settle_threads
 
 
 def main() -> None:
     """Run the command line; never returns."""
     came = answer_signals()  # before the long imports
+    settle_threads()
     try:
         from deqsci_cli.cli.app import main as run
 
