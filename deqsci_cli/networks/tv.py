@@ -43,17 +43,19 @@ class TotalVariation(FrameDenoiser):
     def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
         x = frames[:, 0]
         bound = self.weight * sigma[:, 0]
-        p = torch.zeros_like(x[:, 1:])
-        q = torch.zeros_like(x[:, :, 1:])
-        p_fast, q_fast, t = p, q, 1.0
-        for _ in range(self.iterations):
-            u = x + _divergence(p_fast, q_fast)
+        p, q = torch.zeros_like(x[:, 1:]), torch.zeros_like(x[:, :, 1:])
+        p_fast, q_fast, u, t = p, q, x, 1.0
+        for step in range(1, self.iterations + 1):
             # 8 bounds the squared norm of the difference operator in two dimensions
-            p_new = (p_fast + (u[:, 1:] - u[:, :-1]) / 8).clamp(-bound, bound)
-            q_new = (q_fast + (u[:, :, 1:] - u[:, :, :-1]) / 8).clamp(-bound, bound)
+            p_new = (u[:, 1:] - u[:, :-1]).div_(8).add_(p_fast).clamp_(-bound, bound)
+            q_new = (u[:, :, 1:] - u[:, :, :-1]).div_(8).add_(q_fast).clamp_(-bound, bound)
             t_new = (1 + (1 + 4 * t * t) ** 0.5) / 2
-            momentum = (t - 1) / t_new
-            p_fast = p_new + momentum * (p_new - p)
-            q_fast = q_new + momentum * (q_new - q)
+            momentum = (t - 1) / t_new if step < self.iterations else 0.0
+            if momentum:
+                p_fast = (p_new - p).mul_(momentum).add_(p_new)
+                q_fast = (q_new - q).mul_(momentum).add_(q_new)
+            else:
+                p_fast, q_fast = p_new, q_new
             p, q, t = p_new, q_new, t_new
-        return (x + _divergence(p, q)).unsqueeze(1)
+            u = x + _divergence(p_fast, q_fast)
+        return u.unsqueeze(1)
