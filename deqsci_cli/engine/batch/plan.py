@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli import zoo
+from deqsci_cli.engine.batch.executors import is_elsewhere
 from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.device import check_dtype, choose_device
+from deqsci_cli.engine.device import check_dtype, choose_device, named_device
 from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.engine.reading import Reading
@@ -169,7 +170,8 @@ def plan(config: ReconstructConfig) -> Plan:
         OutputExistsError: an output is there already.
         InputError: with `fail_fast`, an input that cannot be read.
     """
-    choose_device(config.device)
+    # Workers elsewhere have devices of their own.
+    (named_device if is_elsewhere(config.cluster) else choose_device)(config.device)
     if config.page:
         need_page()
     if config.several:

@@ -7,7 +7,7 @@ it gives back can be sent there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -229,13 +229,23 @@ def _failure(job: Job, error: DeqsciError) -> Failure:
     return Failure(str(job.input), str(error), error.hint, error.exit_code)
 
 
-def split(config: ReconstructConfig, jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
-    """Jobs of one camera together, in batches of the size asked for, or of one that suits."""
+def split(
+    config: ReconstructConfig,
+    jobs: Sequence[Job],
+    suits: Callable[[str, tuple[int, int, int]], int] = suitable_batch,
+) -> list[tuple[Job, ...]]:
+    """Jobs of one camera together, in batches of the size asked for, or of one that suits.
+
+    Args:
+        config: of the run.
+        jobs: to be done.
+        suits: `suitable_batch`, by whoever is to do them.
+    """
     cameras: dict[str, list[Job]] = {}
     for job in jobs:
         cameras.setdefault(job.camera, []).append(job)
     batches = []
     for alike in cameras.values():
-        size = config.batch_size or suitable_batch(config.device, alike[0].shape)
+        size = config.batch_size or suits(config.device, alike[0].shape)
         batches += [tuple(alike[i : i + size]) for i in range(0, len(alike), size)]
     return batches
