@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -150,6 +151,7 @@ def main() -> None:
         model, capture, *rest = sys.argv[2:]
         serve(model, capture, int(rest[0]) if rest else None)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the loops end too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("capture", type=Path)
     parser.add_argument("--model", default="gap-tv")

@@ -110,12 +110,10 @@ def test_openmp_takes_what_is_set(unset, tmp_path, asked):
 
 def test_a_library_leaves_the_process_as_it_is(unset):
     code = (
-        "import os; import deqsci_cli.engine.reconstruct, deqsci_cli.__main__, torch;"
-        f"assert [os.environ.get(n) for n in {NAMES}] == ['3', None, None, None];"
-        "assert torch.get_num_threads() == 3"
+        "import os, deqsci_cli.engine.reconstruct, deqsci_cli.__main__;"
+        f"assert not any(name in os.environ for name in {NAMES})"
     )
-    environment = os.environ | {"OMP_NUM_THREADS": "3"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(
