@@ -5,12 +5,14 @@ import sys
 
 from deqsci_cli.cli.streams import mend_streams
 from deqsci_cli.engine.interrupt import answer_signals, give_signals_back
+from deqsci_cli.engine.threads import settle_threads
 
 
 def main() -> None:
     """Run the command line; never returns."""
     mend_streams()
     came = answer_signals()  # before the long imports
+    settle_threads()
     try:
         from deqsci_cli.cli.app import main as run
 

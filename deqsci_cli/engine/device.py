@@ -53,20 +53,31 @@ def choose_device(name: str) -> torch.device:
         UsageError: no such word.
         DeviceError: the device is not there.
     """
-    if name == "auto":
+    device = named_device(name)
+    if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and name.split(":")[0] != "cuda":
-        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda or cuda:0 …")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda:0 …") from error
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             have = f"{count} CUDA device(s)" if count else "no CUDA device"
             raise DeviceError(f"this machine has {have}, not {name}", hint="use --device cpu")
     return device
+
+
+def named_device(name: str) -> torch.device | None:
+    """What a word means on whatever machine; None for `auto`.
+
+    Raises:
+        UsageError: no such word.
+    """
+    if name == "auto":
+        return None
+    if name != "cpu" and name.split(":")[0] != "cuda":
+        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda or cuda:0 …")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda:0 …") from error
 
 
 def check_dtype(dtype: str) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.config import ReconstructConfig
-from deqsci_cli.engine.batch.executors import open_executor, threads_of_each, worker_died
+from deqsci_cli.engine.batch.executors import (
+    Pool,
+    lost,
+    open_executor,
+    threads_of_each,
+    worker_died,
+)
 from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
@@ -70,8 +75,8 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         run.tell()
         try:
             if run.to_do:
-                with open_executor(config.cluster) as executor:
-                    run.submit_to(executor)
+                with open_executor(config.cluster, on_event) as pool:
+                    run.submit_to(pool)
         except BaseException:
             run.find_unreported()
             raise
@@ -103,8 +108,11 @@ class _Run:
         self.stopped = threading.Event()
         self.report_due = began + _REPORT_SECONDS
         card, settings = planned.model.card, planned.settings
-        device = describe_device(choose_device(config.device))
-        self.device = device if config.cluster is None else f"workers of {config.cluster}"
+        self.device = (
+            describe_device(choose_device(config.device))
+            if config.cluster is None
+            else f"workers of {config.cluster}"
+        )
         self.facts = asdict(config) | {"equilibrium": asdict(settings)}
         self.provenance = collect(
             "reconstruct",
@@ -143,7 +151,7 @@ class _Run:
                 self.on_event(Note(sentence))
         self.told.update((record.scale_rule, *sentences))
 
-    def submit_to(self, executor: Any) -> None:
+    def submit_to(self, pool: Pool) -> None:
         """Have everything done that is not done yet.
 
         Raises:
@@ -168,22 +176,23 @@ class _Run:
             stamp=stamp | {"config": self.plan.origin["config"]},
             threads=threads_of_each(config.cluster),
         )
-        tasks = split(order, self.to_do, config.batch_size)
         futures: dict[Future[list[Record | Failure]], Task] = {}
         taken: set[Future[list[Record | Failure]]] = set()
         try:
-            for each in tasks:
-                listener = () if self.config.cluster else (self._listen,)
-                futures[executor.submit(work, each, *listener)] = each
             # An interrupt is looked for, not raised anywhere: in some callbacks of Dask's it would
             # be lost.
             with deferred_interrupt() as interrupted:
+                suits = pool.suits(interrupted)
+                for each in split(order, self.to_do, config.batch_size, suits):
+                    listener = () if self.config.cluster else (self._listen,)
+                    futures[pool.submit(work, each, *listener)] = each
                 while len(taken) < len(futures):
                     waiting = futures.keys() - taken
                     for future in wait(waiting, _POLL_SECONDS, FIRST_COMPLETED).done:
                         taken.add(future)
                         self._take(future, futures[future])
                     interrupted()
+                    pool.check()
                     if self.config.fail_fast and self.failures:
                         break
         finally:
@@ -198,6 +207,8 @@ class _Run:
         """Enter what a task came to."""
         try:
             results = future.result()
+        except CancelledError as error:  # not by this run, which awaits it
+            raise lost(self.config.cluster) from error
         except Exception as error:
             if not worker_died(error):
                 raise

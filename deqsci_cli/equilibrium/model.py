@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +23,7 @@ from deqsci_cli.equilibrium.solvers import (
     picard,
 )
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
 from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
@@ -126,7 +128,7 @@ def solve(
         The videos `(B, T, H, W)`, with the trace and the count of every evaluation, those of
         the warm-up among them; residuals and status are of the map at its final noise level.
     """
-    with torch.no_grad():
+    with torch.no_grad(), threads_for(network, measurement):
         f = make_map(network, operator, measurement, settings)
         state = start_state(f, settings)
         traces: list[list[float]] = [[] for _ in range(len(measurement))]
@@ -155,6 +157,26 @@ def solve(
         [spent + count for count in found.evaluations],
         found.status,
     )
+
+
+@contextmanager
+def threads_for(network: Denoiser, measurement: Tensor) -> Iterator[None]:
+    """Have one thread compute what is arithmetic alone, on small pictures.
+
+    A network without weights is thousands of operations of microseconds. To share them out gains
+    next to nothing where cores are free, and on a shared machine each may wait for a thread that
+    does not run (benchmarks/README.md). The number of threads is put back at the end.
+    """
+    small = measurement.device.type == "cpu" and measurement[0].numel() <= CPU_CHUNK_PIXELS
+    if not small or any(True for _ in network.parameters()):
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_map(

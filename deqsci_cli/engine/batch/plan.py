@@ -10,12 +10,13 @@ from typing import Any
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.batch.config import ReconstructConfig
+from deqsci_cli.engine.batch.executors import is_elsewhere
 from deqsci_cli.engine.batch.job import Job
 from deqsci_cli.engine.batch.manifest import FOLDER, place_of
 from deqsci_cli.engine.batch.origin import origin_of_run
 from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
-from deqsci_cli.engine.device import choose_device
+from deqsci_cli.engine.device import choose_device, named_device
 from deqsci_cli.engine.isolation import isolated, prepare
 from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.equilibrium.model import EquilibriumSettings
@@ -79,7 +80,8 @@ def plan(config: ReconstructConfig) -> Plan:
         OutputExistsError: an output is there already.
         InputError: with `fail_fast`, an input that cannot be read.
     """
-    choose_device(config.device)
+    # Workers elsewhere have devices of their own.
+    (named_device if is_elsewhere(config.cluster) else choose_device)(config.device)
     _check_packages(config)
     if config.several:
         prepare()

@@ -216,13 +216,25 @@ def _failure(job: Job, error: DeqsciError) -> Failure:
     return Failure(str(job.input), str(error), error.hint, error.exit_code)
 
 
-def split(order: Order, jobs: Sequence[Job], batch_size: int | None) -> list[Task]:
-    """Jobs that can be solved together, in batches of the size asked for, or of one that suits."""
+def split(
+    order: Order,
+    jobs: Sequence[Job],
+    batch_size: int | None,
+    suits: Callable[[str, tuple[int, int, int]], int] = suitable_batch,
+) -> list[Task]:
+    """Jobs that can be solved together, in batches of the size asked for, or of one that suits.
+
+    Args:
+        order: of the run.
+        jobs: to be done.
+        batch_size: that was asked for.
+        suits: `suitable_batch`, by whoever is to do them.
+    """
     alike: dict[tuple[int, int, int], list[Job]] = {}
     for job in jobs:
         alike.setdefault(job.shape, []).append(job)
     tasks = []
     for shape, group in alike.items():
-        size = batch_size or suitable_batch(order.device, shape)
+        size = batch_size or suits(order.device, shape)
         tasks += [Task(order, tuple(group[i : i + size])) for i in range(0, len(group), size)]
     return tasks
