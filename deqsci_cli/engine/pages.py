@@ -145,7 +145,8 @@ def page_of_run(report: Report, folder: Path) -> Page:
 
 def _alone(file: Path) -> Page:
     """The page of a film: with its figures and its capture, if the report beside it tells them."""
-    beside, missing = file.parent / REPORT, ()
+    beside = file.parent / REPORT
+    missing: tuple[str, ...] = ()
     if beside.exists():
         try:
             report = Report.read(beside)

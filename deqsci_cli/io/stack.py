@@ -61,7 +61,7 @@ def _read(
 ) -> tuple[Container, str, np.ndarray]:
     """The array that plays `role`, as finite (T, H, W), with its name and its file."""
     container = open_container(path)
-    name = need_key(container, role, key)
+    name = need_key(container, role, key, alone=True)
     array = container.read(name)
     known = parse_axes(axes) if axes else container.entries[name].axes
     if known is None and array.ndim == 3:

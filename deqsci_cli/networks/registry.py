@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import make_dataclass
-from functools import lru_cache
+from functools import cache
 from inspect import signature
 from typing import Any, get_type_hints
 
@@ -79,10 +79,10 @@ def _checked(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: known[name] for name in options}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _arguments(architecture: str) -> type[Any]:
     """The arguments of an architecture as a dataclass."""
-    make = ARCHITECTURES[architecture].__init__  # type: ignore[misc]
+    make = ARCHITECTURES[architecture].__init__
     kinds, parameters = get_type_hints(make), list(signature(make).parameters.values())[1:]
     return make_dataclass("Options", [(p.name, kinds[p.name], p.default) for p in parameters])
 

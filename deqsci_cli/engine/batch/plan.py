@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli import zoo
+from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.manifest import FOLDER, Entry, read_entry
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import check_dtype, choose_device
@@ -81,6 +82,7 @@ class ReconstructConfig:
                 f"there is no preview '{unknown[0]}'", hint=f"one of {', '.join(PREVIEWS)}, none"
             )
         check_dtype(self.dtype)
+        check_seed(self.seed)
         if self.resume and self.overwrite:
             raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
         if self.batch_size is not None and self.batch_size < 1:

@@ -50,7 +50,9 @@ class Facts:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.in_a_row <= self.skipped <= self.step and 0 <= self.validated <= self.step):
+        if not (
+            0 <= self.in_a_row <= self.skipped <= self.step and 0 <= self.validated <= self.step
+        ):
             raise UsageError("its counts of steps contradict each other")
         if self.best and "psnr" not in self.best:
             raise UsageError("its best figures lack psnr")
@@ -61,7 +63,6 @@ class Facts:
     def taken(self) -> int:
         """How many steps of the optimiser were taken."""
         return self.step - self.skipped
-
 
 
 def save_state(
@@ -223,9 +224,10 @@ def _moments(network: nn.Module, facts: Facts) -> dict[str, torch.Tensor]:
 def _drawn(name: str, facts: Facts) -> int:
     """The step that drew a fixed point's state."""
     text = name.removeprefix("state.")
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < facts.step):
+    step = int(text) if text.isdecimal() and len(text) < 20 else facts.step
+    if step >= facts.step or text != str(step):
         raise ValueError(f"{name!r} is unknown")
-    return int(text)
+    return step
 
 
 def _of(owner: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

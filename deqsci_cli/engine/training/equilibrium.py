@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,8 +94,10 @@ class StabilitySettings:
         if self.max_iter < 1 or self.visits < 1:
             raise UsageError("max_iter and visits must be at least 1")
         for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must not be negative, nor infinite")
+        if self.correction > self.max_iter:
+            raise UsageError("correction must be at most max_iter")
         if self.mode not in ("residual", "random"):
             raise UsageError("mode must be residual or random")
         if not self.skip_above > 0:
@@ -197,7 +200,9 @@ class EquilibriumStage(CaptureStage):
 
     def goes_on_from(self, states: Mapping[int, Tensor], step: int) -> bool:
         """Whether these can be the states of the batches that are alive at a step."""
-        alive = {self._drawn_at(step + n) for n in range(self.stability.visits)} if states else set()
+        alive = (
+            {self._drawn_at(step + n) for n in range(self.stability.visits)} if states else set()
+        )
         for drawn, state in states.items():
             if drawn not in alive:
                 return False

@@ -36,7 +36,9 @@ class TrainingLog:
         """Take out what lies beyond a step, and what cannot be read: the number of the latter."""
         lines = read_regular(self.path, most=_MOST_BYTES).splitlines(keepends=True)
         steps = [_step(line) for line in lines]
-        kept = [line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step]
+        kept = [
+            line for line, at in zip(lines, steps, strict=True) if at is not None and at <= step
+        ]
         with atomic_write(self.path, overwrite=True) as temporary:
             temporary.write_bytes(b"".join(kept))
         return steps.count(None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.config import to_table
+from deqsci_cli.config import check_seed, to_table
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.engine.training.videos import CaptureSettings
@@ -19,6 +19,8 @@ STAGES = ("denoiser", "equilibrium")
 DTYPES = ("float32", "tf32", "bfloat16")
 # Of a batch, over all devices; as numbers alone they are 64 GiB.
 _MOST_PIXELS = 2**34
+# A step of Adam changes a weight by so much; weights are about 1.
+_FASTEST = 100
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class TrainConfig:
         overwrite: begin anew where a run lies already.
     """
 
-    data: tuple[Path, ...]
-    validation: Path
-    out: Path
+    data: tuple[Path, ...] = field(metadata={"option": "naming folders on the command line"})
+    validation: Path = field(metadata={"option": "--validation FOLDER"})
+    out: Path = field(metadata={"option": "--out FOLDER"})
     stage: str = "denoiser"
     initial: str | None = None
     architecture: str | None = None
@@ -102,8 +104,7 @@ class TrainConfig:
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")
-        if self.seed < 0:
-            raise UsageError("the seed must not be negative")
+        check_seed(self.seed)
         if min(self.patch, self.validation_side) < 8:
             raise UsageError("patch and validation_side must be at least 8 pixels")
         frames = max(self.captures.frames)
@@ -113,8 +114,10 @@ class TrainConfig:
                 "fits no memory",
                 hint="give a smaller batch or patch",
             )
-        if not (self.learning_rate > 0 and self.clip_gradient > 0):
-            raise UsageError("learning_rate and clip_gradient must be above 0")
+        if not 0 < self.learning_rate <= _FASTEST:
+            raise UsageError(f"learning_rate must be above 0, and at most {_FASTEST}")
+        if not 0 < self.clip_gradient < math.inf:
+            raise UsageError("clip_gradient must be above 0, and finite")
         if not 0 <= self.average < 1:
             raise UsageError("average is 0, or a decay below 1")
         if not 0 < self.blend <= 1 or (self.blend < 1 and self.initial is None):
@@ -145,8 +148,8 @@ def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
     """
     asked, begun = recipe(config), dict(saved)
     for name, default in recipe(TrainConfig((), Path(), Path(), architecture="")).items():
-        if isinstance(default, dict):
-            begun[name] = default | saved.get(name, {})
+        if isinstance(default, dict) and isinstance(earlier := saved.get(name, {}), dict):
+            begun[name] = default | earlier
         elif name != "architecture":
             begun.setdefault(name, default)
     if changed := [name for name in {**asked, **begun} if asked.get(name) != begun.get(name)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from deqsci_cli.engine.training.clips import ClipSampler
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.physics.masks import KINDS, make_mask
+
+# Noise of a hundred whites leaves nothing of a capture.
+_LOUDEST = 100
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,12 @@ class CaptureSettings:
         shares = (self.half, self.double, sizes, self.still, self.objects, self.hot)
         if not all(0 <= s <= 1 for s in shares):
             raise UsageError("half + double, still, objects and hot are shares between 0 and 1")
-        if self.pan < 0:
-            raise UsageError("pan must not be negative")
-        if not 0 < self.brightness[0] <= self.brightness[1]:
+        if not 0 <= self.pan < math.inf:
+            raise UsageError("pan must not be negative, nor infinite")
+        if not 0 <= self.noise <= _LOUDEST:
+            raise UsageError(f"noise must lie between 0 and {_LOUDEST}")
+        if not 0 < self.brightness[0] <= self.brightness[1] < math.inf:
             raise UsageError("brightness must be two rising numbers above 0")
-        if self.noise < 0:
-            raise UsageError("noise must not be negative")
 
 
 @dataclass(frozen=True)
