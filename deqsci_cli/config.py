@@ -97,7 +97,8 @@ def build(
     """Make a dataclass of a table, with those nested in it.
 
     Fields are bool, int, float, str, Path, `dict[str, X]`, dataclasses, tuples of these, or
-    `X | None`. What a table leaves out has the default of the dataclass made of that table.
+    `X | None`. What a table leaves out has the default of the dataclass made of that table; where
+    it has none, the error names the `option` of the field's metadata.
 
     Args:
         cls: the dataclass.
@@ -158,7 +159,10 @@ def _build(
         if key in table:
             values[key] = _convert(kind, table[key], dotted, faults, part)
         elif entry.default is MISSING and entry.default_factory is MISSING:
-            faults.append(UsageError(f"{dotted!r} is missing", hint=f"it must be {_words(kind)}"))
+            hint = f"it must be {_words(kind)}"
+            if option := entry.metadata.get("option"):
+                hint += f"; {option} gives it as well"
+            faults.append(UsageError(f"{dotted!r} is missing", hint=hint))
     try:
         return cls(**values) if len(faults) == noted else None
     except UsageError as error:

@@ -30,7 +30,7 @@ WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were released"
+_ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were written"
 _IMPORT = "`deqsci convert FILE -o FOLDER --architecture NAME` makes one of published weights"
 
 #: short names of the command line; the family's best model stands behind each

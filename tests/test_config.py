@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import tomllib
 from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import date
@@ -464,3 +465,41 @@ def test_defaults_of_nested_tables():
 @given(value=st.booleans() | WHOLE | NUMBERS | st.text() | st.lists(st.text()) | FREE)
 def test_any_toml_value_can_be_assigned(value):
     assert override({}, [f"a.b={as_toml(value)}"]) == {"a": {"b": value}}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """As JSON has it: what is null, and tables whose values have a type."""
+
+    name: str = field(metadata={"option": "--name TEXT"})
+    best: float | None = None
+    traces: tuple[float | None, ...] | None = None
+    sums: dict[str, tuple[float | None, int]] = field(default_factory=dict)
+    free: dict[str, Any] = field(default_factory=dict)
+    solves: tuple[Solve, ...] = ()
+
+
+def test_what_json_has_and_toml_has_not():
+    kept = Kept("a", None, (1.0, None), {"x": (None, 3)}, {"a": None, "b": [None]}, (Solve(),))
+    assert build(Kept, json.loads(json.dumps(to_table(kept)))) == kept
+    assert build(Kept, {"name": "a", "best": None, "more": 1}, part=True) == Kept("a")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"name": None}, "'name' must be text, not none"),
+        ({"name": "a", "best": "1"}, "'best' must be a number"),
+        ({"name": "a", "best": math.nan}, "'best' must be a number, not nan"),
+        ({"name": "a", "traces": [1, True]}, r"'traces\[1\]' must be a number"),
+        ({"name": "a", "sums": {"x": [1.0, 2.5]}}, r"'sums.x\[1\]' must be a whole number"),
+        ({"name": "a", "sums": {"x": [1.0]}}, "'sums.x' must be a list"),
+        ({"name": "a", "free": {"b": [[math.inf]]}}, r"'free.b\[0\]\[0\]' must be a number"),
+        ({"name": "a", "solves": [None]}, r"'solves\[0\]' must be a table"),
+        ({"best": 1}, "'name' is missing .*--name TEXT"),
+        ({"name": "a"} | dict.fromkeys(map(str, range(100))), "and 88 more faults"),
+    ],
+)
+def test_what_is_wrong_in_json(table, words):
+    with pytest.raises(UsageError, match=words):
+        build(Kept, table)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli import zoo
+from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.device import (
     check_dtype,
@@ -73,6 +74,7 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
+        check_seed(self.seed)
 
 
 @dataclass

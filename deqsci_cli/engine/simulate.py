@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from deqsci_cli.config import check_seed
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import check_absent, collect, identify, read_mask, read_video, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
@@ -54,6 +55,7 @@ class SimulateConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.frames < 1:
             raise UsageError("a measurement has at least 1 frame")
         if self.count is not None and self.count < 1:

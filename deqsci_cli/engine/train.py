@@ -46,7 +46,7 @@ from deqsci_cli.engine.training.settings import (
 )
 from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.engine.training.videos import CaptureSampler, own_mask
-from deqsci_cli.errors import DeqsciError, UsageError
+from deqsci_cli.errors import DeqsciError, ModelError, UsageError
 from deqsci_cli.io import check_absent, only_run, remove_leftovers
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
@@ -298,7 +298,10 @@ def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     given = None if config.initial is None else zoo.load(config.initial)
     architecture = config.architecture or (given.card.architecture if given else "")
     options = (given.card.options if given else {}) | config.options
-    network = build(architecture, options)
+    try:
+        network = build(architecture, options)
+    except ModelError as error:
+        raise UsageError(error.message, hint="mend the config's options") from error
     if given is not None:
         taken = network
         if config.architecture is not None:  # the model given is a part of the one asked for

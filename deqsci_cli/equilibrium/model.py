@@ -29,6 +29,8 @@ from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 
 STARTS = ("average", "adjoint", "gap-tv")
+# All of it is held at once; beyond some ten iterates nothing is gained.
+_MOST_MEMORY = 1000
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,17 @@ class EquilibriumSettings:
         levels = (self.sigma, *(sigma for sigma, _ in self.warmup))
         if not all(0 <= sigma < math.inf for sigma in levels):
             raise UsageError("a noise level must not be negative, nor infinite")
-        if self.max_iter < 0:
-            raise UsageError("the most iterations must not be negative")
+        if self.max_iter < 1:
+            raise UsageError("the most iterations must be at least 1")
+        if any(iterations < 1 for _, iterations in self.warmup):
+            raise UsageError("a level of the warm-up has at least 1 iteration")
         if not 0 < self.damping <= 1:
             raise UsageError("the damping lies above 0 and at most at 1")
-        if self.memory < 1:
-            raise UsageError("Anderson's memory must be at least 1")
-        if not 0 <= self.mix_below < math.inf:
-            raise UsageError("the residual to mix below must not be negative, nor infinite")
+        if not 1 <= self.memory <= _MOST_MEMORY:
+            raise UsageError(f"Anderson's memory must be 1 to {_MOST_MEMORY}")
+        for name in ("mix_below", "regularisation", "absolute_regularisation"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must not be negative, nor infinite")
 
     @classmethod
     def from_card(cls, equilibrium: dict[str, Any], **changes: Any) -> EquilibriumSettings:

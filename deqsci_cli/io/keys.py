@@ -14,6 +14,8 @@ NAMES = {
     "truth": ("orig", "truth", "gt", "ground_truth", "video"),
     "film": ("video", "orig", "film", "truth", "gt", "ground_truth"),
 }
+# The option that names it; of films the truth alone has one.
+_OPTIONS = {role: f"{role}-key" for role in NAMES} | {"film": "truth-key"}
 # The ranks that each may have, the likelier first.
 _RANKS = {"measurement": (2, 3), "mask": (3, 2), "truth": (3, 2), "film": (3, 2)}
 
@@ -38,7 +40,7 @@ def find_key(
         InputError: if the explicit key is not there.
     """
     if explicit is not None:
-        return container.entry(explicit, option=f"{role}-key").name
+        return container.entry(explicit, option=_OPTIONS[role]).name
     free = {key: entry for key, entry in container.entries.items() if key not in taken}
     for name in NAMES[role]:
         for key in free:
@@ -59,14 +61,26 @@ def find_key(
 
 
 def need_key(
-    container: Container, role: str, explicit: str | None = None, *, taken: Collection[str] = ()
+    container: Container,
+    role: str,
+    explicit: str | None = None,
+    *,
+    taken: Collection[str] = (),
+    alone: bool = False,
 ) -> str:
-    """As `find_key`, but an InputError listing the keys where nothing fits."""
+    """As `find_key`, but an InputError listing the keys where nothing fits.
+
+    Args:
+        alone: the array is read by itself, where no option names it but that of a truth.
+    """
     key = find_key(container, role, explicit, taken=taken)
     if key is not None:
         return key
-    hint = f"name it with --{role}-key"
-    if role == "mask":
+    hint = f"name it with --{_OPTIONS[role]}"
+    if alone:
+        hint = f"call it {NAMES[role][0]} in the file"
+        hint += f"; of a truth, --{_OPTIONS[role]} names it" if role == "film" else ""
+    elif role == "mask":
         hint += ", or give the mask's own file with --mask"
     raise InputError(
         f"which array is the {role} is not clear; the file holds {container.listing()}",

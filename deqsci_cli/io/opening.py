@@ -40,6 +40,6 @@ def open_container(path: str | Path) -> Iterator[Container]:
                 "this is none of the array formats read here (MATLAB 5.0 or 7.3, HDF5, TIFF), "
                 "whatever its name says",
                 path=path,
-                hint="save it again as one of these",
+                hint="of a video, deqsci simulate makes a capture; else save it as one of these",
             )
         yield described

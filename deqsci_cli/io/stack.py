@@ -66,7 +66,7 @@ def _read(
 ) -> tuple[Container, str, np.ndarray]:
     """The array that plays `role`, as finite (T, H, W), with its name and its file."""
     with open_container(path) as container:
-        name = need_key(container, role, key)
+        name = need_key(container, role, key, alone=True)
         array = container.read(name)
     stack = container.stack(name, repr(name), parse_axes(axes) if axes else None)
     (order,) = resolve([_alone(stack, path)], path=path)

@@ -112,9 +112,8 @@ def again(runs: Path, name: str) -> None:
 #: file, folder that it is of, what reads it
 READERS = {
     "report": ("o/report.json", "o", ("view", "o", "-o", "page.html", "--overwrite")),
-    "report beside": (
-        "o/report.json", "o", ("view", "o/scene_1.tif", "-o", "p.html", "--overwrite")
-    ),
+    "report beside": ("o/report.json", "o",
+                      ("view", "o/scene_1.tif", "-o", "page.html", "--overwrite")),
     "manifest": ("o/.manifest/scene_0.tif.json", "o",
                  ("reconstruct", "scene.mat", "-o", "o", *TV, "--resume")),
     "card": ("model/card.json", "model", ("models", "show", "./model")),
@@ -166,7 +165,8 @@ def spoilt_tensors(file: Path) -> dict[str, bytes]:
             {"facts": told} if told is not None else None,
         )
 
-    found = {f"facts {k}": made(tensors, v.decode("latin-1")) for k, v in spoilt(facts).items()}
+    told = sample(spoilt(facts), 300)
+    found = {f"facts {k}": made(tensors, v.decode("latin-1")) for k, v in told.items()}
     found |= {"no facts": made(tensors, None), "no tensors": made({})}
     found["one more"] = made(tensors | {"network.more": torch.zeros(1)})
     for name, tensor in tensors.items():
@@ -183,7 +183,7 @@ def spoilt_tensors(file: Path) -> dict[str, bytes]:
         if tensor.is_floating_point():
             found[f"{name} NaN"] = made(rest | {name: torch.full_like(tensor, torch.nan)})
             found[f"{name} infinite"] = made(rest | {name: torch.full_like(tensor, -torch.inf)})
-        if name.startswith("optimizer.") or name.endswith("n_averaged"):
+        if name.endswith((".exp_avg_sq", ".step", ".n_averaged")):
             found[f"{name} below 0"] = made(rest | {name: tensor - 1e6})
     return found
 
@@ -215,15 +215,17 @@ def groups(cases: dict[str, bytes]) -> dict[str, bytes]:
     return found | {name: cases[name] for name in kinds.values()}
 
 
-def of_tensors(cases: dict[str, bytes]) -> list[str]:
-    return [name for name in cases if not name.startswith("facts ")]
+def harmful(cases: dict[str, bytes]) -> set[str]:
+    """Those that must be told; a fixed point that is missing is sought anew, as after torchrun."""
+    missing = {name for name in cases if name.startswith("state.") and name.endswith("missing")}
+    return {name for name in cases if not name.startswith("facts ")} - missing
 
 
 def test_a_damaged_state(runs, commands):
     state = runs / "model/state.safetensors"
     cases = groups(spoilt_tensors(state))
     codes = attack(runs, commands, "state", cases | spoilt_bytes(state.read_bytes(), 15))
-    assert {name: codes[name] for name in of_tensors(cases)} == dict.fromkeys(of_tensors(cases), 3)
+    assert {name for name in harmful(cases) if codes[name] != 3} == set()
     assert {codes[f"facts {name}"] for name in TEXTS} == {3}
 
 
@@ -231,8 +233,8 @@ def test_a_damaged_state(runs, commands):
 def test_all_damaged_states(runs, commands):
     state = runs / "model/state.safetensors"
     cases = spoilt_tensors(state)
-    codes = attack(runs, commands, "state", cases | spoilt_bytes(state.read_bytes(), 500))
-    assert {name: codes[name] for name in of_tensors(cases)} == dict.fromkeys(of_tensors(cases), 3)
+    codes = attack(runs, commands, "state", cases | spoilt_bytes(state.read_bytes(), 300))
+    assert {name for name in harmful(cases) if codes[name] != 3} == set()
 
 
 def test_a_damaged_log(runs, commands):

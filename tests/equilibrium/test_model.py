@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map, solve, start_state
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.networks.tv import TotalVariation
@@ -138,16 +139,18 @@ def test_a_nan_at_equilibrium_is_divergence(camera):
     assert found.status == ["diverged"] and torch.isfinite(found.x).all()
 
 
-def test_no_iterations_give_the_start(camera):
+def test_the_start(camera):
     operator, y, _ = camera
     for start, expected in (
         ("average", operator.average_frame(y)),
         ("adjoint", operator.A_adjoint(y)),
     ):
         for name in ("gap", "accelerated-gap"):
-            settings = EquilibriumSettings(map=name, start=start, max_iter=0)
-            found = solve(Recorder(), operator, y, settings)
-            assert torch.equal(found.x, expected) and found.status == ["max_iter"]
+            settings = EquilibriumSettings(map=name, start=start)
+            f = make_map(Recorder(), operator, y, settings)
+            assert torch.equal(f.video(start_state(f, settings)), expected)
+            with pytest.raises(UsageError, match="at least 1"):
+                replace(settings, max_iter=0)
 
 
 @pytest.mark.parametrize("name", ["gap", "accelerated-gap"])
@@ -189,10 +192,9 @@ def test_the_cheap_start_is_the_nearest_to_the_truth(camera):
     operator, measurement, truth = camera
 
     def error(start: str) -> float:
-        settings = EquilibriumSettings(start=start, max_iter=0)
-        found = solve(Recorder(), operator, measurement, settings)
-        assert found.evaluations == [0]
-        return float((found.x - truth).square().mean())
+        settings = EquilibriumSettings(start=start)
+        f = make_map(Recorder(), operator, measurement, settings)
+        return float((f.video(start_state(f, settings)) - truth).square().mean())
 
     assert error("gap-tv") < 0.5 * error("average") < 0.5 * error("adjoint")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from inspect import Parameter, signature
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -136,3 +139,45 @@ def test_an_architecture_like_no_other_is_told_with_all():
 def test_options_that_an_architecture_does_not_take():
     with pytest.raises(ModelError, match="ffdnet"):
         build("ffdnet", {"width": 3})
+
+
+# None of these is an option of any architecture.
+NO_OPTIONS = (
+    *(-1, 2.5, 1025, 2**40, 2**70, -(2**70), math.nan, math.inf, "4", "", "x", None, {}, []),
+    *([0], [4, -1], [[4]], [2.5], ["4"], [4] * 9, [1025], {"a": 1}),
+)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_option_is_checked_or_makes_a_network_that_works(architecture):
+    make = ARCHITECTURES[architecture]
+    defaults = {p.name: p.default for p in signature(make).parameters.values()}
+    assert defaults and all(default is not Parameter.empty for default in defaults.values())
+    for name, default in defaults.items():
+        for value in (*NO_OPTIONS, 0, 1, True):
+            if value == 2.5 and isinstance(default, float):
+                continue  # a strength
+            try:
+                network = build(architecture, {name: value}).eval()
+            except ModelError as error:
+                assert name in str(error) or "beyond" in str(error), (name, value, str(error))
+                continue
+            assert value in (0, 1, True) and not isinstance(value, float), (name, value)
+            x = clip(1, 3, 9, 11)
+            with torch.no_grad():
+                seen = (x, x) if network.sees_measurement else ()
+                assert network(x, 0.1, *seen).isfinite().all()
+
+
+def test_sizes_of_nothing_are_refused():
+    for architecture, options in (
+        *(("cnn", {name: 0}) for name in ("channels", "depth")),
+        *(("rsn-cnn", {name: 0}) for name in ("channels", "depth")),
+        *(("ffdnet", {name: 0}) for name in ("channels", "depth")),
+        *(("rnn", {name: 0}) for name in ("features", "state", "blocks", "channels", "depth")),
+        *(("video", {name: 0}) for name in ("blocks",)),
+        *(("video", {"widths": widths}) for widths in ([], [0], [8, 0])),
+        ("tv", {"iterations": 0}),
+    ):
+        with pytest.raises(ModelError, match=next(iter(options))):
+            build(architecture, options)

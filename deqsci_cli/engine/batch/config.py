@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deqsci_cli.config import check_seed
 from deqsci_cli.engine.device import check_dtype
 from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import UsageError
@@ -74,6 +75,7 @@ class ReconstructConfig:
                 f"there is no preview '{unknown[0]}'", hint=f"one of {', '.join(PREVIEWS)}, none"
             )
         check_dtype(self.dtype)
+        check_seed(self.seed)
         if self.resume and self.overwrite:
             raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
         if self.batch_size is not None and self.batch_size < 1:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.physics.masks import KINDS
+
+# Noise of a hundred whites leaves nothing of a capture.
+_LOUDEST = 100
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,15 @@ class CaptureSettings:
                 raise UsageError(f"{name} is a share between 0 and 1")
         bounds = ("pan", "rotation", "acceleration", "shear", "mask_blur", "prnu", "black_level")
         for name in bounds:
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must not be negative, nor infinite")
         if self.shear > 1:
             raise UsageError("shear is at most 1, where things fold")
         if self.most_objects < 1:
             raise UsageError("most_objects must be at least 1")
-        if not 0 < self.brightness[0] <= self.brightness[1]:
+        if not 0 < self.brightness[0] <= self.brightness[1] < math.inf:
             raise UsageError("brightness must be two rising numbers above 0")
         if not 0 < self.density_range[0] <= self.density_range[1] <= 1:
             raise UsageError("density_range must be two rising numbers above 0 and at most 1")
-        if not 0 <= self.noise_range[0] <= self.noise_range[1]:
-            raise UsageError("noise_range must be two rising numbers, not negative")
+        if not 0 <= self.noise_range[0] <= self.noise_range[1] <= _LOUDEST:
+            raise UsageError(f"noise_range must be two rising numbers from 0 to {_LOUDEST}")

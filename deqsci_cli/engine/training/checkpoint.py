@@ -224,9 +224,10 @@ def _moments(network: nn.Module, facts: Facts) -> dict[str, torch.Tensor]:
 def _drawn(name: str, facts: Facts) -> int:
     """The step that drew a fixed point's state."""
     text = name.removeprefix("state.")
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < facts.step):
+    step = int(text) if text.isdecimal() and len(text) < 20 else facts.step
+    if step >= facts.step or text != str(step):
         raise ValueError(f"{name!r} is unknown")
-    return int(text)
+    return step
 
 
 def _of(owner: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,8 +95,10 @@ class StabilitySettings:
         if self.max_iter < 1 or self.visits < 1:
             raise UsageError("max_iter and visits must be at least 1")
         for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must not be negative, nor infinite")
+        if self.correction > self.max_iter:
+            raise UsageError("correction must be at most max_iter")
         if self.mode not in ("residual", "random"):
             raise UsageError("mode must be residual or random")
         if not self.skip_above > 0:

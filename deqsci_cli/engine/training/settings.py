@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.config import to_table
+from deqsci_cli.config import check_seed, to_table
 from deqsci_cli.engine.training.captures import CaptureSettings
 from deqsci_cli.engine.training.denoiser import DenoiserSettings
 from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
@@ -21,6 +21,8 @@ DTYPES = ("float32", "tf32", "bfloat16")
 _MOST_PIXELS = 2**34
 # A run that ends by time is as one of so many steps to its learning rate.
 _TIMED_STEPS = 10_000
+# A step of Adam changes a weight by so much; weights are about 1.
+_FASTEST = 100
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class TrainConfig:
         overwrite: begin anew where a run lies already.
     """
 
-    data: tuple[Path, ...]
-    validation: Path
-    out: Path
+    data: tuple[Path, ...] = field(metadata={"option": "naming folders on the command line"})
+    validation: Path = field(metadata={"option": "--validation FOLDER"})
+    out: Path = field(metadata={"option": "--out FOLDER"})
     stage: str = "denoiser"
     initial: str | None = None
     architecture: str | None = None
@@ -112,10 +114,9 @@ class TrainConfig:
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")
-        if self.minutes < 0:
-            raise UsageError("minutes must not be negative")
-        if self.seed < 0:
-            raise UsageError("the seed must not be negative")
+        if not 0 <= self.minutes < math.inf:
+            raise UsageError("minutes must not be negative, nor infinite")
+        check_seed(self.seed)
         if min(self.patch, self.validation_side) < 8:
             raise UsageError("patch and validation_side must be at least 8 pixels")
         frames = max(self.captures.frames)
@@ -125,8 +126,10 @@ class TrainConfig:
                 "fits no memory",
                 hint="give a smaller batch or patch",
             )
-        if not (self.learning_rate > 0 and self.clip_gradient > 0):
-            raise UsageError("learning_rate and clip_gradient must be above 0")
+        if not 0 < self.learning_rate <= _FASTEST:
+            raise UsageError(f"learning_rate must be above 0, and at most {_FASTEST}")
+        if not 0 < self.clip_gradient < math.inf:
+            raise UsageError("clip_gradient must be above 0, and finite")
         if not 0 <= self.average < 1:
             raise UsageError("average is 0, or a decay below 1")
         if not 0 < self.blend <= 1 or (self.blend < 1 and self.initial is None):
@@ -166,8 +169,8 @@ def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
     """
     asked, begun = recipe(config), dict(saved)
     for name, default in recipe(TrainConfig((), Path(), Path(), architecture="")).items():
-        if isinstance(default, dict):
-            begun[name] = default | saved.get(name, {})
+        if isinstance(default, dict) and isinstance(earlier := saved.get(name, {}), dict):
+            begun[name] = default | earlier
         elif name != "architecture":
             begun.setdefault(name, default)
     if "noise" in (captures := begun["captures"]):  # what an earlier version had for noise_range
