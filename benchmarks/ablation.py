@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from deqsci_cli.config import build, override, read_toml
-from deqsci_cli.engine.device import keep_freed_memory
-from deqsci_cli.engine.events import Event, Validated
-from deqsci_cli.engine.train import train
-from deqsci_cli.engine.training.log import LOG
-from deqsci_cli.engine.training.settings import TrainConfig
+from deqsci_cli.runtime.device import keep_freed_memory
+from deqsci_cli.runtime.events import Event, Validated
+from deqsci_cli.training.log import LOG
+from deqsci_cli.training.settings import TrainConfig
+from deqsci_cli.training.train import train
 
 
 def main() -> None:

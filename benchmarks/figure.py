@@ -11,8 +11,8 @@ import imageio.v3 as iio
 import numpy as np
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
+from deqsci_cli.reconstructor import reconstruct_array
 
 ROOT = Path(__file__).resolve().parent.parent
 GAP = 6

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.certify import centre
-from deqsci_cli.engine.device import keep_freed_memory
+from deqsci_cli.engine.diagnose import centre
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr
+from deqsci_cli.runtime.device import keep_freed_memory
 
 TIMES = (1, 2, 5, 20)
 

@@ -20,11 +20,11 @@ from machine import ceiling, gflop
 from deqsci_cli import zoo
 from deqsci_cli.cli.options import expand
 from deqsci_cli.engine.benchmark import BenchmarkConfig, benchmark
-from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.scores import mean_scores
+from deqsci_cli.runtime.device import keep_freed_memory
 
 
 @torch.no_grad()

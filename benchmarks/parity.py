@@ -13,11 +13,11 @@ from pathlib import Path
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.convert import PUBLISHED
-from deqsci_cli.engine.device import keep_freed_memory
-from deqsci_cli.engine.importing import import_checkpoint
-from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
+from deqsci_cli.networks.checkpoints import import_checkpoint
+from deqsci_cli.reconstructor import reconstruct_array
 from deqsci_cli.report.metrics import judge
+from deqsci_cli.runtime.device import keep_freed_memory
 
 FIGURES = (
     ("cnn.ckpt", "cnn", {"drop8": "38.14", "runner8": "32.35"}),

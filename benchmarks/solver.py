@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.device import keep_freed_memory
-from deqsci_cli.engine.training.clips import load_clips
-from deqsci_cli.engine.training.validation import EquilibriumValidation
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.runtime.device import keep_freed_memory
+from deqsci_cli.training.patches import load_clips
+from deqsci_cli.training.validation import EquilibriumValidation
 
 TOLERANCES = (3e-3, 2e-3, 1e-3, 5e-4, 3e-4)
 CHANGES: tuple[dict[str, Any], ...] = (

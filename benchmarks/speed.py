@@ -20,10 +20,10 @@ import torch.nn.functional as F  # noqa: N812
 from machine import ceiling, gflop, seconds
 from torch import Tensor, nn
 
-from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.networks.cnn import CNN
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build
+from deqsci_cli.runtime.device import keep_freed_memory
 
 
 def plain(network: CNN) -> nn.Sequential:

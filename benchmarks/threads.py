@@ -40,14 +40,14 @@ CONDITIONS = (
 def serve(model: str, capture: str, max_iter: int | None) -> None:
     """Reconstruct once for each line of stdin, and tell the seconds."""
     with suppress(ImportError):  # an older checkout settles nothing
-        from deqsci_cli.engine.threads import settle_threads
+        from deqsci_cli.runtime.threads import settle_threads
 
         settle_threads()
     from deqsci_cli import zoo
-    from deqsci_cli.engine.device import keep_freed_memory
-    from deqsci_cli.engine.solving import Reconstructor
     from deqsci_cli.equilibrium.model import EquilibriumSettings
     from deqsci_cli.io import load_capture
+    from deqsci_cli.reconstructor import Reconstructor
+    from deqsci_cli.runtime.device import keep_freed_memory
 
     keep_freed_memory()
     seen, known = load_capture(Path(capture)), zoo.load(model)

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
-from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.equilibrium.gradients import GradientForm, Linearised, differentiable, unroll
 from deqsci_cli.equilibrium.maps import AcceleratedGAPMap
 from deqsci_cli.equilibrium.solvers import anderson
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.runtime.device import keep_freed_memory
 
 ROWS = (
     ("exact", 10), ("exact", 50), ("exact", 200), ("jfb", 10), ("jfb", 200),

@@ -4,8 +4,8 @@ import signal
 import sys
 
 from deqsci_cli.cli.streams import mend_streams
-from deqsci_cli.engine.interrupt import answer_signals, give_signals_back
-from deqsci_cli.engine.threads import settle_threads
+from deqsci_cli.runtime.interrupt import answer_signals, give_signals_back
+from deqsci_cli.runtime.threads import settle_threads
 
 
 def main() -> None:

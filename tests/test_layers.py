@@ -99,7 +99,7 @@ def test_only_the_command_line_prints_or_exits(path):
         ("physics.sensing", "from deqsci_cli.networks.cnn import CNN"),
         ("equilibrium.solvers", "import deqsci_cli.physics.sensing"),
         ("errors", "from deqsci_cli.io import load_capture"),
-        ("report.metrics", "from deqsci_cli.engine.train import train"),
+        ("report.metrics", "from deqsci_cli.training.train import train"),
         ("engine.train", "from deqsci_cli.cli import app"),
         ("engine.train", "import typer"),
         ("zoo", "from rich.table import Table"),

@@ -39,7 +39,7 @@ def convert(
     deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
     """
     from deqsci_cli.engine import convert as engine  # torch is slow to import
-    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.io.read_options import Reading
 
     if architecture is not None:
         if out is None or target is not None:

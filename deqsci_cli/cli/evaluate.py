@@ -97,10 +97,10 @@ def evaluate(
     # torch is slow to import
     from deqsci_cli.engine.benchmark import BenchmarkConfig, check_outputs, write_outputs
     from deqsci_cli.engine.benchmark import benchmark as run
-    from deqsci_cli.engine.device import keep_freed_memory
-    from deqsci_cli.engine.events import Event, Note
-    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.io.read_options import Reading
     from deqsci_cli.report.scores import score_table
+    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.runtime.events import Event, Note
 
     def listen(event: Event) -> None:
         if isinstance(event, Note) and not quiet:

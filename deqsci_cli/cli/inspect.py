@@ -29,8 +29,8 @@ def inspect(
 
     import numpy as np
 
-    from deqsci_cli.engine.reading import Reading
     from deqsci_cli.io import describe
+    from deqsci_cli.io.read_options import Reading
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}

@@ -87,10 +87,10 @@ def certify(
     The contraction estimate is the modulus of the dominant eigenvalue of the map's Jacobian at
     the fixed point; below 1, plain iteration converges.
     """
-    from deqsci_cli.engine import certify as engine  # torch is slow to import
-    from deqsci_cli.engine.device import keep_freed_memory
-    from deqsci_cli.engine.events import Event, Note
-    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.engine import diagnose as engine  # torch is slow to import
+    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.runtime.events import Event, Note
 
     def listen(event: Event) -> None:
         if isinstance(event, Note) and not quiet:

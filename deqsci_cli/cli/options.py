@@ -114,8 +114,8 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
 def _search(pattern: str) -> list[Path]:
     """The captures directly in a folder, or the files that a glob matches."""
     from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
-    from deqsci_cli.io.boundary import unreachable
     from deqsci_cli.io.paths import is_dir
+    from deqsci_cli.io.read_errors import unreachable
 
     if not is_dir(pattern):
         return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207

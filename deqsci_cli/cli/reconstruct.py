@@ -13,8 +13,8 @@ from deqsci_cli.cli import console, options
 if TYPE_CHECKING:
     from deqsci_cli.engine.batch.config import ReconstructConfig
     from deqsci_cli.engine.batch.plan import Plan
-    from deqsci_cli.engine.events import Event
     from deqsci_cli.report.report import Report
+    from deqsci_cli.runtime.events import Event
 
 
 def reconstruct(
@@ -85,8 +85,8 @@ def reconstruct(
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
     from deqsci_cli.engine.batch.plan import plan
-    from deqsci_cli.engine.device import keep_freed_memory
-    from deqsci_cli.engine.reading import Reading
+    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.runtime.device import keep_freed_memory
 
     keep_freed_memory()
     size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
@@ -143,8 +143,8 @@ def reconstruct(
 
 
 def _run(config: ReconstructConfig, *, quiet: bool, verbose: bool) -> Report:
-    from deqsci_cli.engine.events import Finished, Iterated, Note
     from deqsci_cli.engine.reconstruct import reconstruct as run
+    from deqsci_cli.runtime.events import Finished, Iterated, Note
 
     with console.progress("residual", shown=not quiet) as bar:
         task = bar.add_task("looking at the inputs", total=None, residual="")

@@ -10,7 +10,7 @@ import typer
 from deqsci_cli.cli import console, options
 
 if TYPE_CHECKING:
-    from deqsci_cli.engine.events import Event
+    from deqsci_cli.runtime.events import Event
 
 
 def train(
@@ -63,10 +63,10 @@ def train(
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli.config import build, override, read_toml
-    from deqsci_cli.engine import train as engine  # torch is slow to import
-    from deqsci_cli.engine.device import keep_freed_memory
-    from deqsci_cli.engine.events import Note, Stepped, Validated
-    from deqsci_cli.engine.training.parallel import is_first
+    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.runtime.events import Note, Stepped, Validated
+    from deqsci_cli.training import train as engine  # torch is slow to import
+    from deqsci_cli.training.parallel import is_first
 
     keep_freed_memory()
     given: dict[str, Any] = {

@@ -20,7 +20,7 @@ def view(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a page that plays a reconstruction; it opens from disk, without a server."""
-    from deqsci_cli.engine.pages import view as run
+    from deqsci_cli.report.pages import view as run
 
     page = run(file, out, overwrite=overwrite)
     console.out.print(str(page), soft_wrap=True)

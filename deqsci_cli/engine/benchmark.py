@@ -14,27 +14,27 @@ import numpy as np
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.device import (
-    check_dtype,
-    choose_device,
-    describe_device,
-    peak_memory,
-)
-from deqsci_cli.engine.events import Note, OnEvent, ignore
-from deqsci_cli.engine.pages import PAGE
-from deqsci_cli.engine.reading import Reading
-from deqsci_cli.engine.solving import Reconstructor
 from deqsci_cli.engine.sweep import Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
+from deqsci_cli.io.read_options import Reading
+from deqsci_cli.reconstructor import Reconstructor
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
+from deqsci_cli.report.pages import PAGE
 from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
 from deqsci_cli.report.report import Failure
 from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to_markdown
+from deqsci_cli.runtime.device import (
+    check_dtype,
+    choose_device,
+    describe_device,
+    peak_memory,
+)
+from deqsci_cli.runtime.events import Note, OnEvent, ignore
 
 SCHEMA = "deqsci-benchmark/1"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
-from deqsci_cli.engine.importing import import_checkpoint
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
+from deqsci_cli.io.read_options import Reading
+from deqsci_cli.networks.checkpoints import import_checkpoint
 from deqsci_cli.networks.registry import parameter_count
 
 # A hundred evaluations, mixed with an absolute regulariser. Weights that were not trained to rest

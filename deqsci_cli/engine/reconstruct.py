@@ -24,14 +24,14 @@ from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.work import split, work
-from deqsci_cli.engine.device import choose_device, describe_device
-from deqsci_cli.engine.events import Finished, Iterated, Note, OnEvent, ignore
-from deqsci_cli.engine.interrupt import deferred_interrupt
-from deqsci_cli.engine.pages import PAGE, page_of_run, write_page
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import collect, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
+from deqsci_cli.report.pages import PAGE, page_of_run, write_page
 from deqsci_cli.report.report import REPORT, Failure, Record, Report, Source
+from deqsci_cli.runtime.device import choose_device, describe_device
+from deqsci_cli.runtime.events import Finished, Iterated, Note, OnEvent, ignore
+from deqsci_cli.runtime.interrupt import deferred_interrupt
 
 # The report of a long run is renewed this often.
 _REPORT_SECONDS = 5.0

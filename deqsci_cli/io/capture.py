@@ -13,8 +13,8 @@ from deqsci_cli.io.axes import parse_axes
 from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion
-from deqsci_cli.io.finite import check_way, replaced
 from deqsci_cli.io.header import Part, chosen_frames, find_parts, open_capture, parse_frames
+from deqsci_cli.io.nan_policy import check_way, replaced
 from deqsci_cli.io.scale import (
     check_recorded,
     check_scale,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.finite import check_finite, tell
+from deqsci_cli.io.nan_policy import check_finite, tell
 from deqsci_cli.io.scale import brightness
 
 OTHER_MASK = "give the mask that belongs to this measurement"

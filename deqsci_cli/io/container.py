@@ -14,9 +14,9 @@ import numpy as np
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.file_version import FileStamp, FileVersion, version_of
 from deqsci_cli.io.limits import check_budget
+from deqsci_cli.io.read_errors import reading
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.read_errors import reading
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import hdf5, mat, tiff
+from deqsci_cli.io.array_names import find_key
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.io.finite import single
-from deqsci_cli.io.keys import find_key
+from deqsci_cli.io.nan_policy import single
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.paths import is_dir
 from deqsci_cli.io.provenance import to_json

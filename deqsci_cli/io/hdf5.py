@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
+from deqsci_cli.io.read_errors import reading
 
 _MOST_OBJECTS = 2000
 _DEEPEST = 8

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.io.array_names import find_key, need_key
 from deqsci_cli.io.axes import parse_axes, resolve, to_thw
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileStamp
-from deqsci_cli.io.keys import find_key, need_key
 from deqsci_cli.io.mask_file import open_mask
 from deqsci_cli.io.opening import open_container
 

@@ -11,9 +11,9 @@ import imageio.v3 as iio
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.limits import check_budget
 from deqsci_cli.io.paths import is_file
+from deqsci_cli.io.read_errors import reading
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 # Pillow's modes that are read as they are (imageio makes colours of palettes), and those that it

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from deqsci_cli.config import build
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.read_errors import reading
 
 T = TypeVar("T")
 

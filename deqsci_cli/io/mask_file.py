@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion, changed
 from deqsci_cli.io.opening import open_container
+from deqsci_cli.io.read_errors import reading
 
 
 @dataclass(frozen=True, eq=False)

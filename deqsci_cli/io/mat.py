@@ -14,10 +14,10 @@ import numpy as np
 import scipy.io
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
+from deqsci_cli.io.read_errors import reading
 
 _MATRIX, _COMPRESSED = 14, 15
 # Long enough for flags, dimensions and name of any sound variable.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import hdf5, mat, tiff
-from deqsci_cli.io.boundary import reading, require_file
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import stamp_of
+from deqsci_cli.io.read_errors import reading, require_file
 from deqsci_cli.io.sniff import sniff_stream
 
 

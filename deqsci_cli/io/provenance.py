@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli import __version__
-from deqsci_cli.io.boundary import reading
+from deqsci_cli.io.read_errors import reading
 
 
 def collect(

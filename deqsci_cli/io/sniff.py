@@ -6,7 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from deqsci_cli.io.boundary import reading, require_file
+from deqsci_cli.io.read_errors import reading, require_file
 
 Kind = Literal["mat", "hdf5", "tiff", "other"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.array_names import need_key
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
 from deqsci_cli.io.checks import without_noise
 from deqsci_cli.io.container import Container
-from deqsci_cli.io.finite import check_finite
-from deqsci_cli.io.keys import need_key
+from deqsci_cli.io.nan_policy import check_finite
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.scale import check_recorded, scale_of_video
 

@@ -19,12 +19,12 @@ import numpy as np
 import tifffile
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.greys import Greys, greys
 from deqsci_cli.io.libtiff import unpack
 from deqsci_cli.io.limits import check_budget
+from deqsci_cli.io.read_errors import reading
 
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
 LARGEST_IMAGEJ = 2**32 - 2**25

@@ -11,11 +11,11 @@ import imageio.v3 as iio
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.boundary import reading
 from deqsci_cli.io.images import folder_images, image_frames, is_image, natural
 from deqsci_cli.io.limits import byte_budget, check_budget
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.paths import is_dir, is_file, is_link
+from deqsci_cli.io.read_errors import reading
 from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 

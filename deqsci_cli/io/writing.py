@@ -11,7 +11,7 @@ import numpy as np
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.atomic import atomic_write
-from deqsci_cli.io.finite import single
+from deqsci_cli.io.nan_policy import single
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 

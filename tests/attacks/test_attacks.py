@@ -17,11 +17,11 @@ import tifffile
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine import isolation
-from deqsci_cli.engine.isolation import isolated
 from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import describe, load_capture
 from deqsci_cli.networks.registry import build
+from deqsci_cli.runtime import isolation
+from deqsci_cli.runtime.isolation import isolated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and names are others there")
 

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from deqsci_cli.engine import isolation
 from deqsci_cli.engine.batch.plan import ReconstructConfig
-from deqsci_cli.engine.isolation import isolated
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import write_capture
+from deqsci_cli.io.read_options import Reading
+from deqsci_cli.runtime import isolation
+from deqsci_cli.runtime.isolation import isolated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are told otherwise there")
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tol
 # process has to find it; the pattern is C code that holds Python's lock for longer than we live.
 READERS = """
 import os, re, signal, sys
-from deqsci_cli.engine.reading import Reading
+from deqsci_cli.io.read_options import Reading
 
 class Fragile(Reading):
     def load(self, path):

@@ -15,10 +15,10 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deqsci_cli.engine import isolation
-from deqsci_cli.engine.isolation import isolated
 from deqsci_cli.errors import DeqsciError
 from deqsci_cli.io import describe, load_capture, read_film, read_mask, read_video, write_capture
+from deqsci_cli.runtime import isolation
+from deqsci_cli.runtime.isolation import isolated
 
 SEEDS = ("a.mat", "a.h5", "a.tif", "v73.mat", "film.tif", "clip.gif", "picture.png", "lzw.tif",
          "fax.tif", "palette.tif", "cmyk.jpg")  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from deqsci_cli.engine import solving
+from deqsci_cli import reconstructor
 from deqsci_cli.engine.batch.manifest import read_entry
 from deqsci_cli.errors import InputError, OutputExistsError, UsageError
 
@@ -125,7 +125,7 @@ def test_the_batch_does_not_show_in_the_films(run, captures, tmp_path):
 
 
 def test_too_little_memory_halves_the_batch(run, captures, tmp_path, monkeypatch):
-    solve, sizes = solving.solve, []
+    solve, sizes = reconstructor.solve, []
 
     def small_memory(network, operator, measurement, settings, **more):
         sizes.append(len(measurement))
@@ -134,7 +134,7 @@ def test_too_little_memory_halves_the_batch(run, captures, tmp_path, monkeypatch
         return solve(network, operator, measurement, settings, **more)
 
     run(*reconstruct(captures, tmp_path / "o"))
-    monkeypatch.setattr(solving, "solve", small_memory)
+    monkeypatch.setattr(reconstructor, "solve", small_memory)
     run(*reconstruct(captures, tmp_path / "p", "--batch-size", "6"))
     assert sizes == [6, 3, 1, 2, 3, 1, 2]
     assert films(tmp_path / "o") == films(tmp_path / "p")
@@ -144,7 +144,7 @@ def test_no_memory_at_all(run, captures, tmp_path, monkeypatch):
     def no_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(solving, "solve", no_memory)
+    monkeypatch.setattr(reconstructor, "solve", no_memory)
     result = run(*reconstruct(captures, tmp_path / "o"))
     assert result.exit_code == 4 and "memory" in result.stderr
     assert not (tmp_path / "o").exists()

@@ -17,14 +17,14 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.plan import ReconstructConfig
 from deqsci_cli.engine.benchmark import BenchmarkConfig
 from deqsci_cli.engine.simulate import SimulateConfig
-from deqsci_cli.engine.training.denoiser import DenoiserSettings
-from deqsci_cli.engine.training.equilibrium import GradientSettings, StabilitySettings
-from deqsci_cli.engine.training.settings import TrainConfig
-from deqsci_cli.engine.training.videos import CaptureSettings
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, ModelError, UsageError
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.noise import SensorNoise
+from deqsci_cli.training.captures import CaptureSettings
+from deqsci_cli.training.denoiser import DenoiserSettings
+from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
+from deqsci_cli.training.settings import TrainConfig
 
 A, B = Path("a"), Path("b")
 CONFIGS = {

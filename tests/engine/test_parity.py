@@ -8,10 +8,10 @@ import torch
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.convert import convert_checkpoint
-from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.masks import make_mask
+from deqsci_cli.reconstructor import reconstruct_array
 from deqsci_cli.report.metrics import judge
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.masks import make_mask
+from deqsci_cli.reconstructor import reconstruct_array
 from deqsci_cli.report.metrics import judge
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "wheel.mat"

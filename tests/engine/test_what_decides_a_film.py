@@ -21,10 +21,10 @@ from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import place_of, read_entry
 from deqsci_cli.engine.batch.plan import plan
 from deqsci_cli.engine.batch.work import split
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError, ModelError, UsageError
 from deqsci_cli.io import read_film
+from deqsci_cli.io.read_options import Reading
 from deqsci_cli.networks.registry import build
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deqsci_cli.engine.training.log import LOG, TrainingLog
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import atomic_write, check_absent, only_run, remove_leftovers
-from deqsci_cli.io.boundary import require_file
 from deqsci_cli.io.lock import LOCK
 from deqsci_cli.io.paths import (
     check_name,
@@ -25,6 +23,8 @@ from deqsci_cli.io.paths import (
     same_file,
     short_name,
 )
+from deqsci_cli.io.read_errors import require_file
+from deqsci_cli.training.log import LOG, TrainingLog
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="other systems, other refusals")
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deqsci_cli.engine.device import Bfloat16
 from deqsci_cli.networks import denoiser as denoiser_module
 from deqsci_cli.networks.registry import build, parameter_count
 from deqsci_cli.networks.rnn import BidirectionalRNN
+from deqsci_cli.runtime.device import Bfloat16
 
 F64 = torch.float64
 FEATURES, STATE, BLOCKS = 3, 2, 2

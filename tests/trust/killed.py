@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine import pages
 from deqsci_cli.engine.batch.manifest import Entry, place_of, write_entry
-from deqsci_cli.engine.train import train
-from deqsci_cli.engine.training.checkpoint import STATE, save_state
-from deqsci_cli.engine.training.log import LOG
-from deqsci_cli.engine.training.settings import TrainConfig
 from deqsci_cli.io import remove_leftovers, write_capture, write_film, write_preview
 from deqsci_cli.networks.registry import build
+from deqsci_cli.report import pages
 from deqsci_cli.report.report import Report
+from deqsci_cli.training.checkpoint import STATE, save_state
+from deqsci_cli.training.log import LOG
+from deqsci_cli.training.settings import TrainConfig
+from deqsci_cli.training.train import train
 
 rng = random.Random(7)
 noise = np.random.default_rng(7)

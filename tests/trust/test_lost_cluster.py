@@ -18,9 +18,9 @@ import pytest
 
 from deqsci_cli.engine.batch import executors
 from deqsci_cli.engine.batch.plan import ReconstructConfig
-from deqsci_cli.engine.events import Finished, Note
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import DeviceError, UsageError
+from deqsci_cli.runtime.events import Finished, Note
 
 pytest.importorskip("distributed")
 
@@ -28,7 +28,8 @@ SLOW = {"solver": "picard", "tol": 1e-30, "max_iter": 800}
 # A worker whose device takes batches of 2, and is there, whatever the client's.
 OTHER_DEVICE = """
 import torch
-from deqsci_cli.engine import device, solving
+from deqsci_cli import reconstructor
+from deqsci_cli.runtime import device
 from deqsci_cli.engine.batch import work
 device.suitable_batch = lambda name, shape: 2
 work.choose_device = solving.choose_device = lambda name: torch.device("cpu")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from deqsci_cli.engine import device, solving
-from deqsci_cli.engine.solving import Reconstructor
+from deqsci_cli import reconstructor
 from deqsci_cli.errors import DeviceError
+from deqsci_cli.reconstructor import Reconstructor
+from deqsci_cli.runtime import device
 from deqsci_cli.zoo import load
 
 FAST = ("--model", "gap-tv", "--scale", "255", "--max-iter", "3")
@@ -35,7 +36,7 @@ def films(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_batch_is_halved_until_it_fits(deqsci, coded, save, tmp_path, monkeypatch, error, most):
     meas = np.concatenate([coded.meas, coded.meas[::-1] / 2, coded.meas / 3])
-    path, solve, sizes = save("c.mat", meas=meas, mask=coded.mask), solving.solve, []
+    path, solve, sizes = save("c.mat", meas=meas, mask=coded.mask), reconstructor.solve, []
 
     def small(network, operator, measurement, settings, **more):
         sizes.append(len(measurement))
@@ -45,7 +46,7 @@ def test_a_batch_is_halved_until_it_fits(deqsci, coded, save, tmp_path, monkeypa
 
     command = ("reconstruct", path, *FAST, "--preview", "none", "--batch-size", 6, "-o")
     assert deqsci(*command, tmp_path / "whole").code == 0
-    monkeypatch.setattr(solving, "solve", small)
+    monkeypatch.setattr(reconstructor, "solve", small)
     result = deqsci(*command, tmp_path / "o")
     if most:
         assert result.code == 0 and sizes[0] == 6 and max(sizes[2:]) <= 3
@@ -59,7 +60,7 @@ def test_an_error_of_another_kind_is_not_taken_for_it(coded, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a shape is wrong")
 
-    monkeypatch.setattr(solving, "solve", broken)
+    monkeypatch.setattr(reconstructor, "solve", broken)
     with pytest.raises(RuntimeError, match="a shape is wrong"):
         Reconstructor(load("gap-tv"))(coded.meas, coded.mask)
 
@@ -112,12 +113,13 @@ import resource, sys
 from pathlib import Path
 import imageio.plugins.pillow, scipy.io
 from deqsci_cli.cli.app import main
-from deqsci_cli.engine import reconstruct, solving
-solve, room = solving.solve, int(sys.argv.pop(1)) * 2**20
+from deqsci_cli import reconstructor
+from deqsci_cli.engine import reconstruct
+solve, room = reconstructor.solve, int(sys.argv.pop(1)) * 2**20
 def counted(network, operator, measurement, *rest, **more):
     print("batch of", len(measurement), file=sys.stderr)
     return solve(network, operator, measurement, *rest, **more)
-solving.solve = counted
+reconstructor.solve = counted
 status = Path("/proc/self/status").read_text()
 size = 1024 * int(status.split("VmSize:")[1].split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (size + room, resource.RLIM_INFINITY))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture, read_mask
+from deqsci_cli.reconstructor import reconstruct_array
 from deqsci_cli.zoo import load
 
 FAST = ("--model", "gap-tv", "--preview", "none", "--scale", "255")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.config import check_seed
-from deqsci_cli.engine.device import check_dtype
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io.read_options import Reading
+from deqsci_cli.runtime.device import check_dtype
 
 FORMATS = ("tif", "mat", "h5")
 PREVIEWS = ("gif", "png", "mp4")

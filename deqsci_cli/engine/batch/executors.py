@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from deqsci_cli.engine.device import suitable_batch
-from deqsci_cli.engine.events import Note, OnEvent, ignore
 from deqsci_cli.errors import DeviceError, UsageError
+from deqsci_cli.runtime.device import suitable_batch
+from deqsci_cli.runtime.events import Note, OnEvent, ignore
 
 # One batch is read and one is written while another is solved.
 _THREADS = 3

@@ -8,7 +8,6 @@ from pathlib import Path
 from deqsci_cli.engine.batch.job import Job, Order
 from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, write_entry
 from deqsci_cli.engine.batch.origin import origin_of_film
-from deqsci_cli.engine.solving import Reconstruction
 from deqsci_cli.io import (
     Capture,
     as_read,
@@ -20,6 +19,7 @@ from deqsci_cli.io import (
 )
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
 from deqsci_cli.io.paths import is_file, real
+from deqsci_cli.reconstructor import Reconstruction
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.report import Record, Source
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.engine.reading import Reading
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.read_options import Reading
 
 
 @dataclass(frozen=True)

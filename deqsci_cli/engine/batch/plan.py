@@ -16,9 +16,6 @@ from deqsci_cli.engine.batch.manifest import FOLDER, place_of
 from deqsci_cli.engine.batch.origin import origin_of_run
 from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
-from deqsci_cli.engine.device import choose_device, named_device
-from deqsci_cli.engine.isolation import isolated, prepare
-from deqsci_cli.engine.pages import PAGE
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
 from deqsci_cli.io import CaptureHeader, OwnFilmError, check_absent, need_preview
@@ -27,7 +24,10 @@ from deqsci_cli.io.lock import LOCK
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import check_name, is_link, real
 from deqsci_cli.report.page import need_page
+from deqsci_cli.report.pages import PAGE
 from deqsci_cli.report.report import REPORT, Failure, Record
+from deqsci_cli.runtime.device import choose_device, named_device
+from deqsci_cli.runtime.isolation import isolated, prepare
 
 
 @dataclass(frozen=True)

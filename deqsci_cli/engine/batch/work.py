@@ -19,14 +19,6 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
-from deqsci_cli.engine.device import (
-    choose_device,
-    keep_freed_memory,
-    memory_errors,
-    suitable_batch,
-)
-from deqsci_cli.engine.isolation import isolated
-from deqsci_cli.engine.solving import Reconstruction, Reconstructor
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
@@ -38,9 +30,17 @@ from deqsci_cli.errors import (
     UsageError,
 )
 from deqsci_cli.io import Capture
-from deqsci_cli.io.boundary import enough_memory
 from deqsci_cli.io.file_version import changed
+from deqsci_cli.io.read_errors import enough_memory
+from deqsci_cli.reconstructor import Reconstruction, Reconstructor
 from deqsci_cli.report.report import Failure, Record
+from deqsci_cli.runtime.device import (
+    choose_device,
+    keep_freed_memory,
+    memory_errors,
+    suitable_batch,
+)
+from deqsci_cli.runtime.isolation import isolated
 
 # Solving takes the whole device; reading and writing go on beside it in other threads. It is one
 # thread for all, since OpenMP keeps a team for each and lets none of them wait for work actively

@@ -1,0 +1,174 @@
+"""A model made ready for measurements: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deqsci_cli import zoo
+from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.solvers import OnIteration, Solution
+from deqsci_cli.io import check_arrays, check_truth, check_unit
+from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.runtime.device import (
+    choose_device,
+    convolutions_in,
+    memory_errors,
+    prepare,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction(Solution):
+    """A solution, and where truth is known how it came near.
+
+    Attributes:
+        psnrs: for every sample with truth, the mean PSNR of what would have been the answer after
+            each evaluation, dB.
+    """
+
+    psnrs: list[list[float] | None] = field(default_factory=list)
+
+    def facts(self, sample: int) -> dict[str, Any]:
+        """How one sample went, by the names that reports have for it."""
+        residual, psnrs = self.residual[sample], self.psnrs[sample]
+        return {
+            "status": self.status[sample],
+            "evaluations": self.evaluations[sample],
+            "residual": residual if math.isfinite(residual) else None,
+            "residuals": tuple(self.residuals[sample]),
+            "psnrs": None if psnrs is None else tuple(psnrs),
+        }
+
+
+class Reconstructor:
+    """A model on a device; it keeps the operator of the mask that it saw last, by its values.
+
+    Args:
+        model: from `zoo.load`.
+        settings: None for those of the model's card.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
+    """
+
+    def __init__(
+        self,
+        model: zoo.Model,
+        settings: EquilibriumSettings | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+    ):
+        self.device = choose_device(device)
+        self.settings = settings or EquilibriumSettings.from_card(model.card.equilibrium)
+        self.dtype = dtype
+        self.network, self.precision = prepare(model.network, self.device, dtype)
+        self._last: tuple[np.ndarray, SensingOperator] | None = None
+
+    def __call__(
+        self,
+        measurements: np.ndarray,
+        mask: np.ndarray,
+        on_iteration: OnIteration | None = None,
+        *,
+        truths: Sequence[np.ndarray | None] = (),
+    ) -> Reconstruction:
+        """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
+
+        Args:
+            measurements: y = sum_t mask_t x_t with x in [0, 1].
+            mask: of all of them.
+            on_iteration: see `equilibrium.model.solve`.
+            truths: the frames `(k, H, W)`, k <= T, of each measurement, where they are known; they
+                are only compared with.
+
+        Returns:
+            The solution; its `x` is `(B, T, H, W)`, on the CPU.
+
+        Raises:
+            InputError: arrays that are no measurements with their mask and truths.
+            DeviceError: the memory is too small.
+        """
+        measurements, mask = np.asarray(measurements), np.asarray(mask)
+        check_arrays(measurements, mask)
+        for truth in truths:
+            if truth is not None:
+                check_truth(truth, len(mask), mask)
+        with memory_errors(self.device, mask.shape), convolutions_in(self.dtype):
+            operator = self._operator_of(mask)
+            y = _tensor(measurements).to(self.device, self.precision)
+            known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
+            psnrs: dict[int, list[float]] = {sample: [] for sample in known}
+
+            def listen(count: int, residual: Tensor, videos: Tensor) -> None:
+                for sample, truth in known.items():
+                    psnrs[sample].append(_psnr(videos[sample], truth))
+                if on_iteration is not None:
+                    on_iteration(count, residual, videos)
+
+            found = solve(self.network, operator, y, self.settings, on_iteration=listen)
+            whole = replace(found, x=found.x.cpu())
+        spent = enumerate(found.evaluations)
+        traces = [psnrs[sample][:count] if sample in psnrs else None for sample, count in spent]
+        return Reconstruction(**vars(whole), psnrs=traces)
+
+    def _operator_of(self, mask: np.ndarray) -> SensingOperator:
+        if self._last is None or not np.array_equal(mask, self._last[0]):
+            kept = mask.copy()  # the caller may change his own in place
+            self._last = kept, SensingOperator(_tensor(kept).to(self.device, self.precision))
+        return self._last[1]
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Any array of real numbers, whatever its byte order and strides, in floating point."""
+    wide = np.result_type(array.dtype, np.float32).itemsize > 4
+    return torch.from_numpy(np.ascontiguousarray(array, np.float64 if wide else np.float32))
+
+
+def _psnr(video: Tensor, truth: Tensor) -> float:
+    """As `report.metrics.psnr` has it, the mean over the frames of truth; on any device."""
+    error = (video[: len(truth)].clamp(0, 1) - truth).square().mean((1, 2))
+    return float(-10 * error.log10().mean())
+
+
+def reconstruct_array(
+    measurement: np.ndarray,
+    mask: np.ndarray,
+    model: zoo.Model,
+    settings: EquilibriumSettings | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    on_iteration: OnIteration | None = None,
+) -> Solution:
+    """Reconstruct arrays, without files: for notebooks.
+
+    Args:
+        measurement: `(H, W)`, or `(B, H, W)` for several under one mask; y = sum_t mask_t x_t
+            with x in [0, 1].
+        mask: `(T, H, W)`.
+        model: from `zoo.load`.
+        settings: None for those of the model's card.
+        device: `auto`, `cpu`, `cuda` or `cuda:i`.
+        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
+        on_iteration: told the number of evaluations, the best residuals and the answer by now.
+
+    Returns:
+        The solution; `solution.x` is `(B, T, H, W)` on the CPU.
+
+    Raises:
+        InputError: arrays that are no measurements with their mask, or, where that can be told,
+            of frames in another unit.
+        DeviceError: the memory is too small.
+    """
+    y, coding = np.asarray(measurement), np.asarray(mask)
+    y = y[None] if y.ndim == 2 else y
+    check_arrays(y, coding)
+    check_unit(y, coding)
+    return Reconstructor(model, settings, device=device, dtype=dtype)(y, coding, on_iteration)

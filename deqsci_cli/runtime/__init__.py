@@ -1,0 +1,1 @@
+"""The process itself: devices, threads, signals, readers of their own, events."""

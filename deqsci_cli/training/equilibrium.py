@@ -1,0 +1,325 @@
+"""The stage `equilibrium`: a network learns through the fixed point of its own map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deqsci_cli.equilibrium.gradients import (
+    GradientForm,
+    Linearised,
+    differentiable,
+    dominant_growth,
+    jacobian_penalty,
+    unroll,
+)
+from deqsci_cli.equilibrium.maps import GAPMap
+from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.solvers import Map, Solution, norms
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.training.ahead import Ahead
+from deqsci_cli.training.captures import CaptureSampler
+
+# The mean square error of 45 dB: what lies below counts little. With the logarithm alone, whose
+# slope grows without end, empty skies at 50 dB and more had 99 % of the gradient's square.
+_NEGLIGIBLE = 3e-5
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """How the fixed point is differentiated.
+
+    Attributes:
+        form: `exact`, `jfb`, `neumann:K`, `phantom:K,DAMPING`, or `unrolled:K`, which takes K
+            plain steps instead of solving and is there for comparison.
+        tol: relative residual at which the adjoint equation of `exact` is met.
+        max_iter: most products with the transposed Jacobian for it.
+    """
+
+    form: str = "jfb"
+    tol: float = 1e-2
+    max_iter: int = 12
+
+    def __post_init__(self) -> None:
+        GradientForm.parse(self.form)
+        if not self.tol > 0 or self.max_iter < 1:
+            raise UsageError("the adjoint's tolerance must be above 0, its iterations at least 1")
+
+
+@dataclass(frozen=True)
+class StabilitySettings:
+    """What keeps a training at equilibrium, and cheap.
+
+    Attributes:
+        max_iter: evaluations of a step before the one that is differentiated.
+        first_max_iter: the same at the start of the run, rising evenly to `max_iter` over its
+            first half; 0 for `max_iter` from the start.
+        visits: in how many steps a batch is seen; each goes on from where the last one left its
+            states, so that the fixed point is followed while the weights move, and the loss is
+            met near and far from the start. As many batches are alive, at different ages.
+        jacobian: weight of the penalty on `||J||_F^2 / n`; 0 for none. As the next one, it is
+            taken at a batch's last visit, where the fixed point is nearest.
+        expansion: weight of the penalty on the dominant mode of J, where it grows by more than
+            `contraction` an evaluation; 0 for none.
+        contraction: see `expansion`.
+        mode: where that mode is sought from: `residual`, the way the last evaluation went, in
+            which the slow modes are left over, or `random`, from where six products with J find
+            far less of them.
+        correction: iterates on the way to the fixed point that bear a loss of their own; their
+            weights rise towards it by a factor of 1 / 0.8.
+        skip_above: a step whose mean forward residual exceeds this is not taken.
+        elsewhere: share of the captures that are not solved from the model's own start, but from
+            the adjoint, the average frame or noise, each as likely: where none of these was ever
+            seen, fixed points of their own lie around them.
+    """
+
+    max_iter: int = 5
+    first_max_iter: int = 0
+    visits: int = 4
+    jacobian: float = 0.0
+    expansion: float = 1.0
+    contraction: float = 0.95
+    mode: str = "residual"
+    correction: int = 0
+    skip_above: float = 0.1
+    elsewhere: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_iter < 1 or self.visits < 1:
+            raise UsageError("max_iter and visits must be at least 1")
+        for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must not be negative, nor infinite")
+        if self.correction > self.max_iter:
+            raise UsageError("correction must be at most max_iter")
+        if self.mode not in ("residual", "random"):
+            raise UsageError("mode must be residual or random")
+        if not self.skip_above > 0:
+            raise UsageError("skip_above must be above 0")
+        if not 0 <= self.elsewhere <= 1:
+            raise UsageError("elsewhere is a share between 0 and 1")
+
+
+class _Remembering:
+    """A map that keeps some of its values; the solver asks it for the whole batch each time."""
+
+    def __init__(self, f: Map, evaluations: Sequence[int]):
+        self.f = f
+        self.evaluations = set(evaluations)
+        self.count = 0
+        self.kept: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        value = self.f(x)
+        self.count += 1
+        if self.count in self.evaluations:
+            self.kept.append(value)
+        return value
+
+
+class CaptureStage(nn.Module):
+    """What learns from captures: `stage(step) -> (loss, facts)`.
+
+    Args:
+        network: the denoiser.
+        sample: draws the captures of a step.
+        solve: the map, where it starts, and how its fixed point is found.
+    """
+
+    def __init__(self, network: Denoiser, sample: CaptureSampler, solve: EquilibriumSettings):
+        super().__init__()
+        self.network = network
+        self.sample = sample
+        self.ahead = Ahead(sample)
+        self.solve = solve
+
+    def film(self, step: int) -> tuple[GAPMap, Tensor]:
+        """The network's map of the captures that a step draws, and their true video."""
+        batch = self.ahead(step).to(next(self.network.parameters()).device)
+        operator = SensingOperator(batch.mask)
+        # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
+        alone = replace(self.solve, symmetries=1)
+        return make_map(self.network, operator, batch.measurement, alone), batch.video
+
+
+class EquilibriumStage(CaptureStage):
+    """The loss of captures at the network's fixed point.
+
+    It is minus a tenth of their mean PSNR, up to some 45 dB: with a plain square or absolute error
+    the easy scenes would be lost beside the difficult ones, and the network would learn to smooth.
+
+    Args:
+        network: the denoiser.
+        sample: draws the captures of a step.
+        solve: how the fixed point is found.
+        gradient: how it is differentiated.
+        stability: what is added.
+    """
+
+    def __init__(
+        self,
+        network: Denoiser,
+        sample: CaptureSampler,
+        solve: EquilibriumSettings,
+        gradient: GradientSettings,
+        stability: StabilitySettings,
+    ):
+        super().__init__(network, sample, solve)
+        #: share of the run that is done
+        self.progress = 0.0
+        self.gradient = gradient
+        self.form = GradientForm.parse(gradient.form)
+        self.stability = stability
+        #: where the last visit left the batches that are alive, by the step that drew them
+        self.states: dict[int, Tensor] = {}
+        #: their maps and true videos, which a resumed run makes anew
+        self.films: dict[int, tuple[GAPMap, Tensor]] = {}
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The mean loss of a step, and what was seen on the way; the backward pass adds to it."""
+        drawn = self._drawn_at(step)
+        kept = self.films.pop(drawn, None)
+        f, truth = self.film(drawn) if kept is None else kept
+        following = self._drawn_at(step + 1)
+        if following != drawn and following not in self.films:
+            self.ahead.prepare(following)
+        state = self.states.pop(drawn, None)
+        if state is None:
+            state = self._left_at(f, self.start(f, drawn), (step - drawn) // self.stability.visits)
+        facts: dict[str, float] = {}
+        at, fixed, on_the_way = self._settle(f, state, step, facts)
+        loss = badness(f.video(fixed), truth)
+        facts["psnr"] = mean_psnr(f.video(fixed.detach()), truth)
+        for back, value in enumerate(reversed(on_the_way), start=1):
+            loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
+        if self._drawn_at(step + self.stability.visits) == drawn:
+            self.states[drawn] = at.point.detach()
+            self.films[drawn] = f, truth
+        else:
+            loss = loss + self._penalty(at, step, facts)
+        return loss, facts
+
+    def goes_on_from(self, states: Mapping[int, Tensor], step: int) -> bool:
+        """Whether these can be the states of the batches that are alive at a step."""
+        alive = (
+            {self._drawn_at(step + n) for n in range(self.stability.visits)} if states else set()
+        )
+        for drawn, state in states.items():
+            if drawn not in alive:
+                return False
+            f, video = self.film(drawn)
+            if f.start(video).shape != state.shape:
+                return False
+        return True
+
+    def start(self, f: GAPMap, step: int) -> Tensor:
+        """Where the map of the captures that a step draws is iterated from."""
+        state, share = start_state(f, self.solve).clone(), self.stability.elsewhere
+        if not share:
+            return state
+        noise = 0.5 + 0.3 * self.sample.probe(step, f.video(state).shape).to(state)
+        settings = (replace(self.solve, start=name) for name in ("adjoint", "average"))
+        others = [*(start_state(f, other) for other in settings), f.start(noise)]
+        for i, drawn in enumerate(self.sample.uniform(step).tolist()):
+            if drawn < share:
+                state[i] = others[int(drawn / share * len(others))][i]
+        return state
+
+    def _left_at(self, f: GAPMap, state: Tensor, visits: int) -> Tensor:
+        """Where so many visits would have left a state, the weights being what they are now."""
+        if not visits:
+            return state
+        with torch.no_grad():
+            if self.form.name == "unrolled":
+                return unroll(f, state, visits * self.form.steps)
+            return iterate(f, state, replace(self.solve, max_iter=visits * self._max_iter())).x
+
+    def _settle(
+        self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
+    ) -> tuple[Linearised, Tensor, list[Tensor]]:
+        """The map at its fixed point, that point with its gradient, iterates that bear a loss."""
+        if self.form.name == "unrolled":
+            fixed = unroll(f, state, self.form.steps)
+            at = Linearised(f, fixed)
+            moved = norms(at.value.detach() - at.point.detach()) / norms(at.value.detach())
+            facts |= {"residual": float(moved.mean()), "evaluations": float(self.form.steps)}
+            return at, fixed, []
+        limit = self._max_iter()
+        settings = replace(self.solve, max_iter=limit)
+        with torch.no_grad():
+            walked = _Remembering(f, self._stops(limit))
+            found = iterate(walked if walked.evaluations else f, state, settings)
+
+        def note_adjoint(adjoint: Solution) -> None:
+            facts["adjoint_residual"] = float(np.mean(adjoint.residual))
+
+        at = Linearised(f, found.x)
+        gradient = self.gradient
+        fixed = differentiable(
+            f,
+            at,
+            self.form,
+            tol=gradient.tol,
+            max_iter=gradient.max_iter,
+            on_adjoint=note_adjoint,
+        )
+        facts["residual"] = float(np.mean(found.residual))
+        facts["evaluations"] = float(np.mean(found.evaluations))
+        return at, fixed, walked.kept
+
+    def _penalty(self, at: Linearised, step: int, facts: dict[str, float]) -> Tensor:
+        """What keeps the Jacobian small, differentiable; what was seen goes into `facts`."""
+        stability, total = self.stability, at.value.new_zeros(())
+        if not (stability.jacobian or stability.expansion):
+            return total
+
+        def probe() -> Tensor:
+            return self.sample.probe(step, at.value.shape).to(at.value)
+
+        if stability.jacobian:
+            size = jacobian_penalty(at, probe()).mean()
+            total = total + stability.jacobian * size
+            facts["jacobian"] = float(size.detach())
+        if stability.expansion:
+            moving = stability.mode == "residual"
+            growth = dominant_growth(at, (at.value - at.point).detach() if moving else probe())
+            total = total + stability.expansion * (growth - stability.contraction).relu().mean()
+            facts["growth"] = float(growth.detach().mean())
+        return total
+
+    def _drawn_at(self, step: int) -> int:
+        """The step that drew the batch of a step: each round of `visits` steps draws one anew."""
+        visits = self.stability.visits
+        place, turn = step % visits, step // visits
+        age = (turn - place) % visits
+        return max(place, step - age * visits)
+
+    def _stops(self, limit: int) -> list[int]:
+        count = self.stability.correction
+        return [limit * (i + 1) // (count + 1) for i in range(count)]
+
+    def _max_iter(self) -> int:
+        last = self.stability.max_iter
+        first = self.stability.first_max_iter or last
+        return round(first + (last - first) * min(1.0, 2 * self.progress))
+
+
+def badness(video: Tensor, truth: Tensor) -> Tensor:
+    """The mean over the batch of log10 of the mean square error, as far as it counts."""
+    return (_errors(video, truth) + _NEGLIGIBLE).log10().mean()
+
+
+def mean_psnr(video: Tensor, truth: Tensor) -> float:
+    """The mean over the batch, dB."""
+    return -10 * float(_errors(video, truth).clamp(min=1e-10).log10().mean())
+
+
+def _errors(video: Tensor, truth: Tensor) -> Tensor:
+    return (video - truth).square().flatten(1).mean(1)

@@ -1,0 +1,93 @@
+"""Arrays in, arrays out: what is checked of them, and what is kept of a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deqsci_cli import zoo
+from deqsci_cli.errors import InputError
+from deqsci_cli.reconstructor import Reconstructor, reconstruct_array
+
+T, H, W = 3, 12, 16
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.load("gap-tv")
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A measurement (H, W) and its mask (T, H, W)."""
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((T, H, W)) < 0.5).astype(np.float32)
+    return (mask * (0.2 + 0.6 * rng.random((T, H, W)))).sum(0).astype(np.float32), mask
+
+
+def spoilt(array, place, value):
+    bad = np.array(array, dtype=np.result_type(array, type(value)))
+    bad[place] = value
+    return bad
+
+
+Y, MASK = scene(0)
+BAD = {
+    "one row": (Y[:1], MASK, "pixels"),
+    "one column": (Y[:, :1], MASK, "pixels"),
+    "a vector": (Y[0], MASK, "must be"),
+    "a picture for a mask": (Y, MASK[0], "must be"),
+    "another size": (Y, MASK[:, 1:], "pixels"),
+    "no frames": (Y, MASK[:0], "must be"),
+    "no measurement": (Y[None][:0], MASK, "must be"),
+    "NaN": (spoilt(Y, (3, 4), np.nan), MASK, "measurement has 1 values"),
+    "infinite mask": (Y, spoilt(MASK, (1, 3, 4), np.inf), "mask has 1 values"),
+    "a negative mask": (Y, spoilt(MASK, (1, 3, 4), -0.2), "negative"),
+    "a closed mask": (Y, 0 * MASK, "closed"),
+    "complex": (Y * 1j, MASK, "real numbers"),
+    "text": (Y, MASK.astype(str), "real numbers"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_arrays_are_held_to_what_files_are(model, fault):
+    measurement, mask, words = BAD[fault]
+    with pytest.raises(InputError, match=words):
+        reconstruct_array(measurement, mask, model)
+    batch = measurement[None] if measurement.ndim == 2 else measurement
+    with pytest.raises(InputError, match=words):
+        Reconstructor(model)(batch, mask)
+
+
+@pytest.mark.parametrize("white", [255, 4095])
+def test_frames_in_another_unit_are_refused(model, white):
+    with pytest.raises(InputError, match="where white is 1"):
+        reconstruct_array(white * Y, MASK, model)
+
+
+@pytest.mark.parametrize("truth", [np.ones((T + 1, H, W)), np.ones((T, H, 1)), np.ones((H, W))])
+def test_truths_must_fit(model, truth):
+    with pytest.raises(InputError, match="truth"):
+        Reconstructor(model)(Y[None], MASK, truths=[truth])
+
+
+def test_any_byte_order_stride_and_kind_of_number(model):
+    expected = reconstruct_array(Y, MASK, model).x
+    turned = np.asfortranarray(Y[::-1])[::-1], MASK[:, :, ::-1].copy()[:, :, ::-1]
+    for y, mask in (turned, (Y.astype(">f4"), MASK.astype(">i2")), (Y, MASK.astype(bool))):
+        assert reconstruct_array(y, mask, model).x.equal(expected)
+
+
+def test_a_mask_that_is_edited_in_place_is_another_mask(model):
+    run = Reconstructor(model)
+    mask = MASK.copy()
+    run(Y[None], mask)
+    other_y, other = scene(1)
+    mask[...] = other
+    expected = Reconstructor(model)(other_y[None], other).x
+    assert run(other_y[None], mask).x.equal(expected)
+    # Nor does the edit reach into what was kept for the mask as it was.
+    again = Reconstructor(model)
+    mine = MASK.copy()
+    first = again(Y[None], mine).x
+    mine[...] = 0
+    assert again(Y[None], MASK).x.equal(first)
