@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py TRAIN VALIDATION RECIPE.toml --from MODEL --steps 100 \\
         --variant '' --variant gradient.form=exact \\
-        --variant 'stability.visits=1 gradient.form=jfb'
+        --variant 'stability.reuse_steps=1 gradient.form=jfb'
 
 A variant is a list of settings as `deqsci train --set` takes them. Quality is that on the held-out
 clips, with as many evaluations as the recipe's `solve.max_iter` allows; seconds are those of the
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--from", dest="initial", required=True)
+    parser.add_argument("--from", dest="init_from", required=True)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--variant", action="append", default=[])
     options = parser.parse_args()
@@ -44,7 +44,7 @@ def main() -> None:
         "data": [str(options.train)],
         "validation": str(options.validation),
         "out": "to be set",
-        "initial": options.initial,
+        "init_from": options.init_from,
         "steps": options.steps,
         "validate_every": options.steps,
     }

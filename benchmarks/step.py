@@ -26,18 +26,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--from", dest="initial", required=True)
+    parser.add_argument("--from", dest="init_from", required=True)
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
     table = read_toml(options.recipe) | {
-        "data": [str(options.clips)], "validation": str(options.clips), "initial": options.initial
+        "data": [str(options.clips)], "validation": str(options.clips), "init_from": options.init_from
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         table |= {"out": f"{folder}/model"}
         run = build(TrainConfig, override(table, options.settings))
-        visits = run.stability.visits
+        visits = run.stability.reuse_steps
         began: list[tuple[float, float]] = []
 
         def listen(event: object) -> None:

@@ -29,21 +29,21 @@ class Reconstruction(Solution):
     """A solution, and where truth is known how it came near.
 
     Attributes:
-        psnrs: for every sample with truth, the mean PSNR of what would have been the answer after
+        psnr_trace: for every sample with truth, the mean PSNR of what would have been the answer after
             each evaluation, dB.
     """
 
-    psnrs: list[list[float] | None] = field(default_factory=list)
+    psnr_trace: list[list[float] | None] = field(default_factory=list)
 
     def facts(self, sample: int) -> dict[str, Any]:
         """How one sample went, by the names that reports have for it."""
-        residual, psnrs = self.residual[sample], self.psnrs[sample]
+        residual, psnr_trace = self.residual[sample], self.psnr_trace[sample]
         return {
             "status": self.status[sample],
             "evaluations": self.evaluations[sample],
             "residual": residual if math.isfinite(residual) else None,
             "residuals": tuple(self.residuals[sample]),
-            "psnrs": None if psnrs is None else tuple(psnrs),
+            "psnr_trace": None if psnr_trace is None else tuple(psnr_trace),
         }
 
 
@@ -104,19 +104,21 @@ class Reconstructor:
             operator = self._operator_of(mask)
             y = _tensor(measurements).to(self.device, self.precision)
             known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
-            psnrs: dict[int, list[float]] = {sample: [] for sample in known}
+            psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}
 
             def listen(count: int, residual: Tensor, videos: Tensor) -> None:
                 for sample, truth in known.items():
-                    psnrs[sample].append(_psnr(videos[sample], truth))
+                    psnr_trace[sample].append(_psnr(videos[sample], truth))
                 if on_iteration is not None:
                     on_iteration(count, residual, videos)
 
             found = solve(self.network, operator, y, self.settings, on_iteration=listen)
             whole = replace(found, x=found.x.cpu())
         spent = enumerate(found.evaluations)
-        traces = [psnrs[sample][:count] if sample in psnrs else None for sample, count in spent]
-        return Reconstruction(**vars(whole), psnrs=traces)
+        traces = [
+            psnr_trace[sample][:count] if sample in psnr_trace else None for sample, count in spent
+        ]
+        return Reconstruction(**vars(whole), psnr_trace=traces)
 
     def _operator_of(self, mask: np.ndarray) -> SensingOperator:
         if self._last is None or not np.array_equal(mask, self._last[0]):

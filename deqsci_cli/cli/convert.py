@@ -39,7 +39,7 @@ def convert(
     deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
     """
     from deqsci_cli.engine import convert as engine  # torch is slow to import
-    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.io.read_options import ReadOptions
 
     if architecture is not None:
         if out is None or target is not None:
@@ -60,7 +60,7 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            reading=Reading(
+            reading=ReadOptions(
                 mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
             ),
             overwrite=overwrite,

@@ -97,7 +97,7 @@ def evaluate(
     # torch is slow to import
     from deqsci_cli.engine.benchmark import BenchmarkConfig, check_outputs, write_outputs
     from deqsci_cli.engine.benchmark import benchmark as run
-    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.scores import score_table
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Event, Note
@@ -110,7 +110,7 @@ def evaluate(
     config = BenchmarkConfig(
         captures=options.expand([benchmark], besides=mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
-        reading=Reading(
+        reading=ReadOptions(
             mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames=mask_frames
         ),
         measurements=measurements,

@@ -30,13 +30,13 @@ def inspect(
     import numpy as np
 
     from deqsci_cli.io import describe
-    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.io.read_options import ReadOptions
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = Reading(
+        capture = ReadOptions(
             mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
         ).load(file)
     except (InputError, UsageError) as error:

@@ -88,7 +88,7 @@ def certify(
     the fixed point; below 1, plain iteration converges.
     """
     from deqsci_cli.engine import diagnose as engine  # torch is slow to import
-    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Event, Note
 
@@ -100,7 +100,7 @@ def certify(
     config = engine.CertifyConfig(
         model=name,
         inputs=options.expand(captures).paths,
-        reading=Reading(
+        reading=ReadOptions(
             mask, measurement_key, mask_key, None, axes, scale, nan, frames, not no_truth
         ),
         side=side or None,

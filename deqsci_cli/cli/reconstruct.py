@@ -85,7 +85,7 @@ def reconstruct(
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
     from deqsci_cli.engine.batch.plan import plan
-    from deqsci_cli.io.read_options import Reading
+    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.runtime.device import keep_freed_memory
 
     keep_freed_memory()
@@ -97,7 +97,7 @@ def reconstruct(
         lists=named.lists,
         out=out,
         model=model,
-        reading=Reading(
+        reading=ReadOptions(
             mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
         ),
         measurements=measurements,

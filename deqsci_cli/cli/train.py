@@ -29,7 +29,7 @@ def train(
         typer.Option("--set", help="One more setting, as in the file: solve.sigma=0.04 …"),
     ] = None,
     stage: Annotated[str | None, typer.Option(help="denoiser or equilibrium.")] = None,
-    initial: Annotated[
+    init_from: Annotated[
         str | None, typer.Option("--from", help="Model whose weights to start from.")
     ] = None,
     architecture: Annotated[
@@ -74,7 +74,7 @@ def train(
         "validation": validation and str(validation),
         "out": out and str(out),
         "stage": stage,
-        "initial": initial,
+        "init_from": initial,
         "architecture": architecture,
         "steps": steps,
         "minutes": minutes,

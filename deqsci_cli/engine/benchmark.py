@@ -17,12 +17,12 @@ from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.sweep import Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError
-from deqsci_cli.io import Capture, atomic_write, check_absent, collect, identify
+from deqsci_cli.io import Capture, atomic_write, check_absent, fingerprint, make_provenance
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.reconstructor import Reconstructor
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.pages import PAGE
 from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
@@ -63,7 +63,7 @@ class BenchmarkConfig:
 
     captures: tuple[Path, ...]
     models: tuple[str, ...]
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     measurements: str = ":"
     sweep: Sweep | None = None
     equilibrium: dict[str, Any] = field(default_factory=dict)
@@ -214,7 +214,7 @@ def _scores(
             seconds=seconds,
             memory=memory.bytes,
             **found.facts(0),
-            **judge(video, truth),
+            **compute_metrics(video, truth),
         )
         yield score, video
 
@@ -255,12 +255,12 @@ def write_outputs(
     """
     swept = None if config.sweep is None else config.sweep.what
     scores, means = result.scores, mean_scores(result.scores)
-    provenance = collect(
+    provenance = make_provenance(
         "evaluate",
         asdict(config),
         seed=config.seed,
         model=None,
-        inputs=map(identify, config.captures),
+        inputs=map(fingerprint, config.captures),
         device=describe_device(choose_device(config.device)),
     ) | {"created": now()}
     content = {

@@ -8,10 +8,10 @@ from pathlib import Path
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.io import Capture, check_absent, collect, identify, write_capture
+from deqsci_cli.io import Capture, check_absent, fingerprint, make_provenance, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.checkpoints import import_checkpoint
 from deqsci_cli.networks.registry import parameter_count
 
@@ -47,7 +47,7 @@ class ConvertConfig:
 
     source: Path
     out: Path
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     overwrite: bool = False
 
 
@@ -63,12 +63,12 @@ def convert_capture(config: ConvertConfig) -> Capture:
         mask=capture.mask,
         truth=capture.truth,
         scale=capture.scale,
-        provenance=collect(
+        provenance=make_provenance(
             "convert",
             {"reading": asdict(config.reading), "notes": capture.notes},
             seed=None,
             model=None,
-            inputs=map(identify, capture.sources),
+            inputs=map(fingerprint, capture.sources),
             device="cpu",
         ),
         overwrite=config.overwrite,

@@ -11,7 +11,7 @@ from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.runtime.device import (
     choose_device,
@@ -43,7 +43,7 @@ class CertifyConfig:
 
     model: str
     inputs: tuple[Path, ...]
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     side: int | None = 128
     evaluations: int = 100
     device: str = "auto"

@@ -8,7 +8,7 @@ from typing import Any
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import Film, check_no_capture, read_film
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.metrics import compute_metrics
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ def _compare(film: Film, truth: Film) -> Evaluation:
             f"the truth ends at frame {len(truth.frames)}, this film begins at frame {first}",
             path=film.path,
         )
-    figures: dict[str, Any] = judge(film.frames, part)
+    figures: dict[str, Any] = compute_metrics(film.frames, part)
     return Evaluation(str(film.path), len(part), len(film.frames), **figures)

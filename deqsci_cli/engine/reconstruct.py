@@ -25,7 +25,7 @@ from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import collect, only_run, remove_leftovers
+from deqsci_cli.io import make_provenance, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
 from deqsci_cli.report.pages import PAGE, page_of_run, write_page
 from deqsci_cli.report.report import REPORT, Failure, Record, Report, Source
@@ -114,7 +114,7 @@ class _Run:
             else f"workers of {config.cluster}"
         )
         self.facts = asdict(config) | {"equilibrium": asdict(settings)}
-        self.provenance = collect(
+        self.provenance = make_provenance(
             "reconstruct",
             self.facts,
             seed=config.seed,

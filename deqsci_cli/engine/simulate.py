@@ -11,7 +11,14 @@ import torch.nn.functional as F  # noqa: N812
 
 from deqsci_cli.config import check_seed
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io import check_absent, collect, identify, read_mask, read_video, write_capture
+from deqsci_cli.io import (
+    check_absent,
+    fingerprint,
+    make_provenance,
+    read_mask,
+    read_video,
+    write_capture,
+)
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.physics.masks import KINDS, make_mask
@@ -126,12 +133,12 @@ def simulate(config: SimulateConfig) -> Simulated:
         mask=mask,
         truth=film,
         scale=config.scale,
-        provenance=collect(
+        provenance=make_provenance(
             "simulate",
             settings,
             seed=config.seed,
             model=None,
-            inputs=map(identify, sources),
+            inputs=map(fingerprint, sources),
             device="cpu",
         ),
         overwrite=config.overwrite,

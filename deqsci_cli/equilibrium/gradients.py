@@ -72,7 +72,7 @@ class Linearised:
             self.point = x.detach().requires_grad_()
             self.value = f(self.point)
 
-    def pull(self, cotangent: Tensor, *, differentiable: bool = False) -> Tensor:
+    def vjp(self, cotangent: Tensor, *, differentiable: bool = False) -> Tensor:
         """`J^T cotangent`; as often as one likes."""
         (product,) = torch.autograd.grad(
             self.value, self.point, cotangent, retain_graph=True, create_graph=differentiable
@@ -95,7 +95,7 @@ class _Adjoint:
         self.at, self.samples = at, torch.arange(len(cotangent))
 
     def __call__(self, g: Tensor) -> Tensor:
-        return self.at.pull(g) + self.cotangent
+        return self.at.vjp(g) + self.cotangent
 
     def select(self, samples: Tensor) -> Map:
         """The same for those that go on; where half have left, from an evaluation of the rest.
@@ -111,7 +111,7 @@ class _Adjoint:
         def product(g: Tensor) -> Tensor:
             whole = g.new_zeros(size, *g.shape[1:])
             whole[places] = g
-            return at.pull(whole)[places] + cotangent
+            return at.vjp(whole)[places] + cotangent
 
         return product
 
@@ -149,7 +149,7 @@ def differentiable(
         if form.name == "neumann":
             term = total = cotangent
             for _ in range(form.steps):
-                term = at.pull(term)
+                term = at.vjp(term)
                 total = total + term
             return total
         with torch.no_grad():
@@ -180,10 +180,10 @@ def jacobian_penalty(at: Linearised, probe: Tensor) -> Tensor:
         at: the map at a fixed point of n numbers a sample.
         probe: independent entries of mean 0 and variance 1, shaped like the state.
     """
-    return at.pull(probe, differentiable=True).square().flatten(1).mean(1)
+    return at.vjp(probe, differentiable=True).square().flatten(1).mean(1)
 
 
-def dominant_growth(at: Linearised, probe: Tensor, *, steps: int = 6) -> Tensor:
+def spectral_radius_estimate(at: Linearised, probe: Tensor, *, steps: int = 6) -> Tensor:
     """How much the map's dominant mode grows in one evaluation, differentiable, `(B,)`.
 
     A power iteration on the transposed Jacobian; only its last step is differentiated. Unlike the
@@ -196,5 +196,5 @@ def dominant_growth(at: Linearised, probe: Tensor, *, steps: int = 6) -> Tensor:
     """
     mode, _ = unit(probe)
     for _ in range(steps):
-        mode, _ = unit(at.pull(mode))
-    return norms(at.pull(mode, differentiable=True))
+        mode, _ = unit(at.vjp(mode))
+    return norms(at.vjp(mode, differentiable=True))

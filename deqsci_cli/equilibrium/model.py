@@ -50,7 +50,7 @@ class EquilibriumSettings:
         max_iter: most evaluations of the solver, after the warm-up.
         damping: of the solver's steps, in (0, 1].
         memory: iterates that Anderson mixes.
-        mix_below: the residual below which it begins to; 0 for from the start.
+        anderson_start_tol: the residual below which it begins to; 0 for from the start.
         regularisation: of Anderson's least squares, relative.
         absolute_regularisation: the same as the published code has it; 0 for none.
     """
@@ -65,7 +65,7 @@ class EquilibriumSettings:
     max_iter: int = 100
     damping: float = 1.0
     memory: int = 5
-    mix_below: float = 0.0
+    anderson_start_tol: float = 0.0
     regularisation: float = 1e-8
     absolute_regularisation: float = 0.0
 
@@ -93,7 +93,7 @@ class EquilibriumSettings:
             raise UsageError("the damping lies above 0 and at most at 1")
         if not 1 <= self.memory <= _MOST_MEMORY:
             raise UsageError(f"Anderson's memory must be 1 to {_MOST_MEMORY}")
-        for name in ("mix_below", "regularisation", "absolute_regularisation"):
+        for name in ("anderson_start_tol", "regularisation", "absolute_regularisation"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, nor infinite")
 
@@ -224,7 +224,7 @@ def iterate(
         f,
         state,
         memory=settings.memory,
-        mix_below=settings.mix_below,
+        anderson_start_tol=settings.anderson_start_tol,
         regularisation=settings.regularisation,
         absolute_regularisation=settings.absolute_regularisation,
         **common,

@@ -187,7 +187,7 @@ def anderson(
     max_iter: int,
     memory: int = 5,
     damping: float = 1.0,
-    mix_below: float = 0.0,
+    anderson_start_tol: float = 0.0,
     regularisation: float = 1e-8,
     absolute_regularisation: float = 0.0,
     on_iteration: OnIteration | None = None,
@@ -201,7 +201,7 @@ def anderson(
 
     A mixture presumes that the map is nearly affine where the iterates lie. Far from the fixed
     point a network is not, and may be led to where it does not come back from, though it
-    contracts: hence `mix_below`.
+    contracts: hence `anderson_start_tol`.
     Source: Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715.
 
     Args:
@@ -211,7 +211,7 @@ def anderson(
         max_iter: most evaluations of a sample.
         memory: how many iterates are mixed.
         damping: share of the residual in the step, in (0, 1].
-        mix_below: a sample takes plain steps until its residual is below this, though ten at
+        anderson_start_tol: a sample takes plain steps until its residual is below this, though ten at
             most; 0 to mix from the start.
         regularisation: relative floor of the scaled Gram matrix's eigenvalues.
         absolute_regularisation: added to the unscaled Gram matrix's diagonal; the published
@@ -230,9 +230,9 @@ def anderson(
     while run.active.numel() and run.count < max_iter:
         slot, held = run.count % memory, min(run.count + 1, memory)
         fx, going = run.evaluate(x)
-        if mix_below and run.count <= _PLAIN_STEPS:
+        if anderson_start_tol and run.count <= _PLAIN_STEPS:
             last = torch.tensor([run.residuals[sample][-1] for sample in run.active.tolist()])
-            gram[last > mix_below] = _no_history(1, memory)
+            gram[last > anderson_start_tol] = _no_history(1, memory)
         history[:, slot] = x.flatten(1)
         residuals[:, slot] = (fx - x).flatten(1)
         if not bool(going.all()):

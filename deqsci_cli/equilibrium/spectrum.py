@@ -55,7 +55,7 @@ def spectrum(f: Map, x: Tensor, *, steps: int = 30, seed: int = 0) -> list[Spect
     basis = [unit(first.flatten(1))[0]]
     hessenberg = torch.zeros(x.shape[0], steps + 1, steps, dtype=torch.float64)
     for j in range(steps):
-        image = at.pull(basis[j].view_as(x)).flatten(1)
+        image = at.vjp(basis[j].view_as(x)).flatten(1)
         for _ in range(2):  # a second pass, for what rounding leaves of the first
             for i, vector in enumerate(basis):
                 share = (vector * image).sum(1, keepdim=True)

@@ -9,7 +9,7 @@ from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.preview import need_preview, write_preview
-from deqsci_cli.io.provenance import collect, identify
+from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
 from deqsci_cli.io.writing import CAPTURE_SUFFIXES, write_capture
@@ -32,11 +32,11 @@ __all__ = [
     "check_options",
     "check_truth",
     "check_unit",
-    "collect",
     "describe",
-    "identify",
+    "fingerprint",
     "list_videos",
     "load_capture",
+    "make_provenance",
     "need_preview",
     "only_run",
     "read_film",

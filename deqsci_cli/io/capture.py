@@ -14,7 +14,7 @@ from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion
 from deqsci_cli.io.header import Part, chosen_frames, find_parts, open_capture, parse_frames
-from deqsci_cli.io.nan_policy import check_way, replaced
+from deqsci_cli.io.nan_policy import check_nan_policy, replaced
 from deqsci_cli.io.scale import (
     check_recorded,
     check_scale,
@@ -122,7 +122,7 @@ def load_capture(
     Args:
         path: the file with the measurement.
         mask: the file with the mask, None for the same file.
-        nan: what is done about values that are NaN or infinite, one of `finite.WAYS`.
+        nan: what is done about values that are NaN or infinite, one of `finite.NAN_POLICIES`.
         frames: those of the mask that code a measurement, see `parse_frames`; None for all.
         truth: whether truth is read; without, the capture is as if there were none.
 
@@ -196,7 +196,7 @@ def check_options(
     Raises:
         UsageError: an option is none of those that it can be.
     """
-    check_way(nan)
+    check_nan_policy(nan)
     if axes is not None:
         parse_axes(axes)
     if scale is not None:

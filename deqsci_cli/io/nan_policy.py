@@ -9,17 +9,17 @@ import numpy as np
 from deqsci_cli.errors import InputError, UsageError
 
 #: what may be done about them
-WAYS = ("refuse", "zero", "median")
+NAN_POLICIES = ("refuse", "zero", "median")
 
 
-def check_way(way: str) -> str:
+def check_nan_policy(way: str) -> str:
     """`way` itself.
 
     Raises:
-        UsageError: it is none of `WAYS`.
+        UsageError: it is none of `NAN_POLICIES`.
     """
-    if way not in WAYS:
-        raise UsageError(f"there is no --nan '{way}'", hint=f"one of {', '.join(WAYS)}")
+    if way not in NAN_POLICIES:
+        raise UsageError(f"there is no --nan '{way}'", hint=f"one of {', '.join(NAN_POLICIES)}")
     return way
 
 

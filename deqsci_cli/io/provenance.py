@@ -16,7 +16,7 @@ from deqsci_cli import __version__
 from deqsci_cli.io.read_errors import reading
 
 
-def collect(
+def make_provenance(
     command: str,
     config: Mapping[str, Any],
     *,
@@ -33,7 +33,7 @@ def collect(
         command: the command's name, like "reconstruct".
         config: its settings; paths and numpy scalars become plain JSON values.
         model: name, hash and the like of the model, None where none took part.
-        inputs: the files read, as `identify` gives them.
+        inputs: the files read, as `fingerprint` gives them.
         device: like "cpu" or "cuda:0".
     """
     record = {
@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def identify(path: str | Path) -> dict[str, Any]:
+def fingerprint(path: str | Path) -> dict[str, Any]:
     """A file's path, hash and size. A folder stands for the files directly in it.
 
     Raises:

@@ -11,7 +11,7 @@ from deqsci_cli.io.read_errors import enough_memory
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """What `io.load_capture` is told beside the path; None leaves it to the file.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Reading grey clips: video files, GIFs, pictures, folders of them, and stacks."""
+"""ReadOptions grey clips: video files, GIFs, pictures, folders of them, and stacks."""
 
 from __future__ import annotations
 

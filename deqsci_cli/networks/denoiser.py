@@ -62,7 +62,7 @@ class Denoiser(nn.Module):
 
     sees_measurement = False
 
-    def begin_as(self, other: Denoiser) -> None:
+    def load_weights_from(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.
 
         Raises:

@@ -137,7 +137,7 @@ class VideoUNet(Denoiser):
         self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
         self.leave = convolution(widths[0], 4, gain=0.1)
 
-    def begin_as(self, other: Denoiser) -> None:
+    def load_weights_from(self, other: Denoiser) -> None:
         """Do what another does, which may have fewer blocks, and see less."""
         learned = other.state_dict()
         grown = dict(learned)

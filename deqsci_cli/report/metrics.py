@@ -39,7 +39,7 @@ def ssim(frames: np.ndarray, truth: np.ndarray) -> list[float] | None:
     return [_ssim(a, b) for a, b in zip(frames, truth, strict=True)]
 
 
-def judge(video: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
+def compute_metrics(video: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
     """PSNR and SSIM of the frames that have truth, by a record's names; empty without truth.
 
     Args:

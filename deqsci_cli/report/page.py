@@ -165,7 +165,7 @@ def _charts(scene: Scene) -> list[str]:
 
     kinds: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("residuals", "evaluations", "residual", {"log": True, "level": scene.tol}),
-        ("psnrs", "evaluations", "PSNR (dB)", {}),
+        ("psnr_trace", "evaluations", "PSNR (dB)", {}),
         ("frame_psnr", "frame", "PSNR (dB)", {}),
     )
     return [

@@ -19,7 +19,7 @@ from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import exists, is_dir
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.io.read_errors import enough_memory
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
 from deqsci_cli.runtime.isolation import isolated
@@ -44,7 +44,7 @@ class _Config:
     """What a page needs of a run's config: how its captures are read."""
 
     equilibrium: _Settings
-    reading: Reading
+    reading: ReadOptions
 
 
 @dataclass(frozen=True)

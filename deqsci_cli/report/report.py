@@ -47,7 +47,7 @@ class Record:
         evaluations: of the network, the warm-up among them.
         residual: `||f(x) - x|| / ||f(x)||` of the answer (null where nothing was finite).
         residuals: of every evaluation.
-        psnrs: after every evaluation, of what would be the answer by then, dB; null without truth.
+        psnr_trace: after every evaluation, of what would be the answer by then, dB; null without truth.
         seconds: from the measurement in memory to the film in memory.
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
@@ -77,7 +77,7 @@ class Record:
     sources: tuple[Source, ...] = ()
     psnr: float | None = None
     ssim: float | None = None
-    psnrs: tuple[float | None, ...] | None = None
+    psnr_trace: tuple[float | None, ...] | None = None
     frame_psnr: tuple[float | None, ...] | None = None
     frame_ssim: tuple[float | None, ...] | None = None
 

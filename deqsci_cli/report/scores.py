@@ -29,7 +29,7 @@ class Score:
         evaluations: of the network.
         residual: of the answer; None where nothing was finite.
         residuals: of every evaluation.
-        psnrs: after every evaluation, of what would be the answer by then, dB.
+        psnr_trace: after every evaluation, of what would be the answer by then, dB.
         seconds: from the measurement in memory to the film in memory.
         memory: the most that was held meanwhile beyond the start, bytes; None where the system
             does not tell.
@@ -51,7 +51,7 @@ class Score:
     evaluations: int
     residual: float | None
     residuals: tuple[float, ...]
-    psnrs: tuple[float, ...]
+    psnr_trace: tuple[float, ...]
     seconds: float
     memory: int | None
     frame_psnr: tuple[float, ...]

@@ -57,7 +57,7 @@ def expose(
     if settings.black_level:
         measurement += np.float32(rng.uniform(-1, 1) * settings.black_level)
     measurement = measurement + np.float32(level) * noise
-    if settings.hot and rng.random() < settings.hot:
+    if settings.hot_pixel_prob and rng.random() < settings.hot_pixel_prob:
         places = rng.integers(measurement.size, size=rng.integers(1, 4))
         measurement.flat[places] += rng.uniform(1, 5, len(places)).astype(np.float32)
     if settings.clipped_prob and rng.random() < settings.clipped_prob:

@@ -28,28 +28,28 @@ class CaptureSettings:
         closed_prob: share of the captures some of whose pixels, up to a twentieth, no mask opens.
         mask_file: a camera's own calibrated mask, to train for that camera alone: pieces of it
             take the place of all these, its number of frames that of `frames`.
-        speeds: every n-th frame of a clip is taken, n drawn from these.
-        still: share of the captures that film one frame of a clip with a moving camera. What a
+        frame_strides: every n-th frame of a clip is taken, n drawn from these.
+        still_image_prob: share of the captures that film one frame of a clip with a moving camera. What a
             snapshot camera is for moves little from one coded frame to the next, clips of a
             common camera move far more: a model trained on these alone learns to blur.
-        pictures: share of these that film a clip of a single frame, each as likely, where there
+        picture_prob: share of these that film a clip of a single frame, each as likely, where there
             are such clips beside longer ones.
-        pan: fastest movement of that camera, pixels a frame. Slow ones are more frequent, and a
+        max_pan: fastest movement of that camera, pixels a frame. Slow ones are more frequent, and a
             fifth of these captures stands quite still.
-        objects: share of those captures in which a part of another clip moves by itself before
+        moving_object_prob: share of those captures in which a part of another clip moves by itself before
             the picture, in a random outline.
-        most_objects: most such parts in a capture, each number as likely.
+        max_objects: most such parts in a capture, each number as likely.
         rotation: fastest turn of the moving camera, and of such a part, degrees a frame.
         acceleration: greatest acceleration of either, pixels a frame and frame.
         shear: greatest entry of the matrix by which either is deformed in the course of a film.
         elastic_prob: how likely either bends smoothly as well.
         motion_blur_prob: share of the captures by a moving camera whose frames are blurred by what
             moves while they are exposed, for half of a frame's time to all of it.
-        half: share of the crops taken at half resolution, where the clip is large enough; they
+        downsample_prob: share of the crops taken at half resolution, where the clip is large enough; they
             have finer detail, and less of what a video codec has left of its own.
-        double: share of the crops taken at twice the resolution; they have coarser detail and move
+        upsample_prob: share of the crops taken at twice the resolution; they have coarser detail and move
             further, as films of larger sensors do.
-        brightness: least and greatest factor; what exceeds white is clipped.
+        gain_range: least and greatest factor; what exceeds white is clipped.
         noise_range: least and greatest standard deviation of the measurement's noise, in units of
             one frame's white. Every capture draws its own, each as likely, or, where the least is
             above 0, each factor as likely.
@@ -59,7 +59,7 @@ class CaptureSettings:
             one frame's white.
         clipped_prob: share of the captures whose sensor clips its brightest pixels, up to a tenth.
             The model is told: in its mask such pixels are closed.
-        hot: share of the captures whose measurement has a few hot pixels, up to five whites too
+        hot_pixel_prob: share of the captures whose measurement has a few hot pixels, up to five whites too
             bright.
     """
 
@@ -70,50 +70,65 @@ class CaptureSettings:
     mask_blur: float = 0.0
     closed_prob: float = 0.0
     mask_file: Path | None = None
-    speeds: tuple[int, ...] = (1, 2)
-    still: float = 0.5
-    pictures: float = 0.5
-    pan: float = 1.5
-    objects: float = 0.0
-    most_objects: int = 1
+    frame_strides: tuple[int, ...] = (1, 2)
+    still_image_prob: float = 0.5
+    picture_prob: float = 0.5
+    max_pan: float = 1.5
+    moving_object_prob: float = 0.0
+    max_objects: int = 1
     rotation: float = 0.0
     acceleration: float = 0.0
     shear: float = 0.0
     elastic_prob: float = 0.0
     motion_blur_prob: float = 0.0
-    half: float = 0.5
-    double: float = 0.0
-    brightness: tuple[float, float] = (0.7, 1.2)
+    downsample_prob: float = 0.5
+    upsample_prob: float = 0.0
+    gain_range: tuple[float, float] = (0.7, 1.2)
     noise_range: tuple[float, float] = (0.0, 0.005)
     prnu: float = 0.0
     black_level: float = 0.0
     clipped_prob: float = 0.0
-    hot: float = 0.0
+    hot_pixel_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "masks", "speeds"):
+        for name in ("frames", "masks", "frame_strides"):
             if not getattr(self, name):
                 raise UsageError(f"{name} must hold at least one value")
-        if min(*self.frames, *self.speeds) < 1:
+        if min(*self.frames, *self.frame_strides) < 1:
             raise UsageError("frames and speeds must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
-        sizes = self.half + self.double
-        if not all(0 <= s <= 1 for s in (self.half, self.double, sizes)):
+        sizes = self.downsample_prob + self.upsample_prob
+        if not all(0 <= s <= 1 for s in (self.downsample_prob, self.upsample_prob, sizes)):
             raise UsageError("half + double is a share between 0 and 1, and so is each")
-        shares = ("still", "pictures", "objects", "elastic_prob", "motion_blur_prob", "hot")
+        shares = (
+            "still_image_prob",
+            "picture_prob",
+            "moving_object_prob",
+            "elastic_prob",
+            "motion_blur_prob",
+            "hot_pixel_prob",
+        )
         for name in (*shares, "one_hot_prob", "closed_prob", "clipped_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is a share between 0 and 1")
-        bounds = ("pan", "rotation", "acceleration", "shear", "mask_blur", "prnu", "black_level")
+        bounds = (
+            "max_pan",
+            "rotation",
+            "acceleration",
+            "shear",
+            "mask_blur",
+            "prnu",
+            "black_level",
+        )
         for name in bounds:
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, nor infinite")
         if self.shear > 1:
             raise UsageError("shear is at most 1, where things fold")
-        if self.most_objects < 1:
+        if self.max_objects < 1:
             raise UsageError("most_objects must be at least 1")
-        if not 0 < self.brightness[0] <= self.brightness[1] < math.inf:
+        if not 0 < self.gain_range[0] <= self.gain_range[1] < math.inf:
             raise UsageError("brightness must be two rising numbers above 0")
         if not 0 < self.density_range[0] <= self.density_range[1] <= 1:
             raise UsageError("density_range must be two rising numbers above 0 and at most 1")

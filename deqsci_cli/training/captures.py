@@ -61,15 +61,15 @@ class CaptureSampler(ClipSampler):
             self.frames = (len(self.mask),)
         longest = max(self.frames)
         #: clips of a single frame, which a moving camera alone can film
-        self.pictures = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch]
-        if settings.still == 1:  # whatever is filmed is a single frame
+        self.picture_prob = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch]
+        if settings.still_image_prob == 1:  # whatever is filmed is a single frame
             longest = 1
         try:
             super().__init__(clips, patch=patch, frames=longest, **shared)
         except InputError as error:
-            if not self.pictures:
+            if not self.picture_prob:
                 raise
-            hint = f"{error.hint}, or film pictures alone: captures.still=1"
+            hint = f"{error.hint}, or film pictures alone: captures.still_image_prob=1"
             raise InputError(error.message, hint=hint) from error
 
     def probe(self, step: int, shape: torch.Size) -> Tensor:
@@ -105,10 +105,10 @@ class CaptureSampler(ClipSampler):
         """A piece `(T, patch, patch)` of a clip in [0, 1], float32."""
         settings = self.settings
         clip = self.clip(rng)
-        if rng.random() < settings.still:
+        if rng.random() < settings.still_image_prob:
             piece = self._moving(clip, frames, rng)
         else:
-            speeds = [s for s in settings.speeds if (frames - 1) * s < len(clip)]
+            speeds = [s for s in settings.frame_strides if (frames - 1) * s < len(clip)]
             speed = int(rng.choice(speeds)) if speeds else 1
             first = rng.integers(len(clip) - (frames - 1) * speed)
             times = first + speed * np.arange(frames)
@@ -116,7 +116,7 @@ class CaptureSampler(ClipSampler):
                 times = times[::-1]
             piece = self._crop(clip[times], self.patch, rng)
         piece = self.turn(piece, rng)
-        return np.clip(piece * np.float32(rng.uniform(*settings.brightness) / 255), 0, 1)
+        return np.clip(piece * np.float32(rng.uniform(*settings.gain_range) / 255), 0, 1)
 
     def _moving(self, clip: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
         """A frame of a clip by a moving camera, and perhaps parts of others that move before it."""
@@ -126,14 +126,14 @@ class CaptureSampler(ClipSampler):
 
         def move(picture: np.ndarray) -> np.ndarray:
             return moving_camera(
-                picture, frames, self.patch, settings.pan, rng, moments=moments,
+                picture, frames, self.patch, settings.max_pan, rng, moments=moments,
                 rotation=settings.rotation, acceleration=settings.acceleration,
                 shear=settings.shear, elastic_prob=settings.elastic_prob,
             )  # fmt: skip
 
         piece = move(self._picture(clip, rng))
-        if settings.objects and rng.random() < settings.objects:
-            most = settings.most_objects
+        if settings.moving_object_prob and rng.random() < settings.moving_object_prob:
+            most = settings.max_objects
             for _ in range(1 if most == 1 else rng.integers(1, most + 1)):
                 picture = self._picture(self.clip(rng), rng)
                 seen = np.stack((picture, random_outline(picture.shape, rng)))
@@ -143,13 +143,19 @@ class CaptureSampler(ClipSampler):
 
     def _picture(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A piece of one frame, wide enough to move a camera over."""
-        if self.pictures and rng.random() < self.settings.pictures:
-            clip = self.pictures[rng.integers(len(self.pictures))]
+        if self.picture_prob and rng.random() < self.settings.picture_prob:
+            clip = self.picture_prob[rng.integers(len(self.picture_prob))]
         frame = clip[[rng.integers(len(clip))]]
         return self._crop(frame, 2 * self.patch, rng)[0]
 
     def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-        return self.crop(clip, side, rng, half=self.settings.half, double=self.settings.double)
+        return self.crop(
+            clip,
+            side,
+            rng,
+            downsample_prob=self.settings.downsample_prob,
+            upsample_prob=self.settings.upsample_prob,
+        )
 
 
 def own_mask(path: Path, side: int, option: str) -> np.ndarray:

@@ -38,8 +38,8 @@ def make_card(
     # Names alone: whose disk it was is nobody's business.
     table["data"] = [p.name for p in config.data]
     table["validation"] = config.validation.name
-    if config.initial is not None:
-        table["initial"] = Path(config.initial).name
+    if config.init_from is not None:
+        table["init_from"] = Path(config.init_from).name
     if config.captures.mask_file is not None:
         table["captures"]["mask_file"] = config.captures.mask_file.name
     return zoo.Card(

@@ -14,8 +14,8 @@ from deqsci_cli.equilibrium.gradients import (
     GradientForm,
     Linearised,
     differentiable,
-    dominant_growth,
     jacobian_penalty,
+    spectral_radius_estimate,
     unroll,
 )
 from deqsci_cli.equilibrium.maps import GAPMap
@@ -61,49 +61,55 @@ class StabilitySettings:
         max_iter: evaluations of a step before the one that is differentiated.
         first_max_iter: the same at the start of the run, rising evenly to `max_iter` over its
             first half; 0 for `max_iter` from the start.
-        visits: in how many steps a batch is seen; each goes on from where the last one left its
+        reuse_steps: in how many steps a batch is seen; each goes on from where the last one left its
             states, so that the fixed point is followed while the weights move, and the loss is
             met near and far from the start. As many batches are alive, at different ages.
         jacobian: weight of the penalty on `||J||_F^2 / n`; 0 for none. As the next one, it is
             taken at a batch's last visit, where the fixed point is nearest.
-        expansion: weight of the penalty on the dominant mode of J, where it grows by more than
+        spectral_penalty: weight of the penalty on the dominant mode of J, where it grows by more than
             `contraction` an evaluation; 0 for none.
-        contraction: see `expansion`.
-        mode: where that mode is sought from: `residual`, the way the last evaluation went, in
+        contraction: see `spectral_penalty`.
+        power_iteration_start: where that mode is sought from: `residual`, the way the last evaluation went, in
             which the slow modes are left over, or `random`, from where six products with J find
             far less of them.
-        correction: iterates on the way to the fixed point that bear a loss of their own; their
+        n_correction_losses: iterates on the way to the fixed point that bear a loss of their own; their
             weights rise towards it by a factor of 1 / 0.8.
-        skip_above: a step whose mean forward residual exceeds this is not taken.
-        elsewhere: share of the captures that are not solved from the model's own start, but from
+        max_residual: a step whose mean forward residual exceeds this is not taken.
+        random_start_prob: share of the captures that are not solved from the model's own start, but from
             the adjoint, the average frame or noise, each as likely: where none of these was ever
             seen, fixed points of their own lie around them.
     """
 
     max_iter: int = 5
     first_max_iter: int = 0
-    visits: int = 4
+    reuse_steps: int = 4
     jacobian: float = 0.0
-    expansion: float = 1.0
+    spectral_penalty: float = 1.0
     contraction: float = 0.95
-    mode: str = "residual"
-    correction: int = 0
-    skip_above: float = 0.1
-    elsewhere: float = 0.0
+    power_iteration_start: str = "residual"
+    n_correction_losses: int = 0
+    max_residual: float = 0.1
+    random_start_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_iter < 1 or self.visits < 1:
+        if self.max_iter < 1 or self.reuse_steps < 1:
             raise UsageError("max_iter and visits must be at least 1")
-        for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction"):
+        for name in (
+            "first_max_iter",
+            "jacobian",
+            "spectral_penalty",
+            "contraction",
+            "n_correction_losses",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, nor infinite")
-        if self.correction > self.max_iter:
+        if self.n_correction_losses > self.max_iter:
             raise UsageError("correction must be at most max_iter")
-        if self.mode not in ("residual", "random"):
+        if self.power_iteration_start not in ("residual", "random"):
             raise UsageError("mode must be residual or random")
-        if not self.skip_above > 0:
+        if not self.max_residual > 0:
             raise UsageError("skip_above must be above 0")
-        if not 0 <= self.elsewhere <= 1:
+        if not 0 <= self.random_start_prob <= 1:
             raise UsageError("elsewhere is a share between 0 and 1")
 
 
@@ -192,14 +198,16 @@ class EquilibriumStage(CaptureStage):
             self.ahead.prepare(following)
         state = self.states.pop(drawn, None)
         if state is None:
-            state = self._left_at(f, self.start(f, drawn), (step - drawn) // self.stability.visits)
+            state = self._left_at(
+                f, self.start(f, drawn), (step - drawn) // self.stability.reuse_steps
+            )
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
-        loss = badness(f.video(fixed), truth)
+        loss = log_mse_loss(f.video(fixed), truth)
         facts["psnr"] = mean_psnr(f.video(fixed.detach()), truth)
         for back, value in enumerate(reversed(on_the_way), start=1):
-            loss = loss + 0.8**back * badness(f.video(f(value.detach())), truth)
-        if self._drawn_at(step + self.stability.visits) == drawn:
+            loss = loss + 0.8**back * log_mse_loss(f.video(f(value.detach())), truth)
+        if self._drawn_at(step + self.stability.reuse_steps) == drawn:
             self.states[drawn] = at.point.detach()
             self.films[drawn] = f, truth
         else:
@@ -209,7 +217,9 @@ class EquilibriumStage(CaptureStage):
     def goes_on_from(self, states: Mapping[int, Tensor], step: int) -> bool:
         """Whether these can be the states of the batches that are alive at a step."""
         alive = (
-            {self._drawn_at(step + n) for n in range(self.stability.visits)} if states else set()
+            {self._drawn_at(step + n) for n in range(self.stability.reuse_steps)}
+            if states
+            else set()
         )
         for drawn, state in states.items():
             if drawn not in alive:
@@ -221,7 +231,7 @@ class EquilibriumStage(CaptureStage):
 
     def start(self, f: GAPMap, step: int) -> Tensor:
         """Where the map of the captures that a step draws is iterated from."""
-        state, share = start_state(f, self.solve).clone(), self.stability.elsewhere
+        state, share = start_state(f, self.solve).clone(), self.stability.random_start_prob
         if not share:
             return state
         noise = 0.5 + 0.3 * self.sample.probe(step, f.video(state).shape).to(state)
@@ -277,7 +287,7 @@ class EquilibriumStage(CaptureStage):
     def _penalty(self, at: Linearised, step: int, facts: dict[str, float]) -> Tensor:
         """What keeps the Jacobian small, differentiable; what was seen goes into `facts`."""
         stability, total = self.stability, at.value.new_zeros(())
-        if not (stability.jacobian or stability.expansion):
+        if not (stability.jacobian or stability.spectral_penalty):
             return total
 
         def probe() -> Tensor:
@@ -287,22 +297,26 @@ class EquilibriumStage(CaptureStage):
             size = jacobian_penalty(at, probe()).mean()
             total = total + stability.jacobian * size
             facts["jacobian"] = float(size.detach())
-        if stability.expansion:
-            moving = stability.mode == "residual"
-            growth = dominant_growth(at, (at.value - at.point).detach() if moving else probe())
-            total = total + stability.expansion * (growth - stability.contraction).relu().mean()
+        if stability.spectral_penalty:
+            moving = stability.power_iteration_start == "residual"
+            growth = spectral_radius_estimate(
+                at, (at.value - at.point).detach() if moving else probe()
+            )
+            total = (
+                total + stability.spectral_penalty * (growth - stability.contraction).relu().mean()
+            )
             facts["growth"] = float(growth.detach().mean())
         return total
 
     def _drawn_at(self, step: int) -> int:
-        """The step that drew the batch of a step: each round of `visits` steps draws one anew."""
-        visits = self.stability.visits
+        """The step that drew the batch of a step: each round of `reuse_steps` steps draws one anew."""
+        visits = self.stability.reuse_steps
         place, turn = step % visits, step // visits
         age = (turn - place) % visits
         return max(place, step - age * visits)
 
     def _stops(self, limit: int) -> list[int]:
-        count = self.stability.correction
+        count = self.stability.n_correction_losses
         return [limit * (i + 1) // (count + 1) for i in range(count)]
 
     def _max_iter(self) -> int:
@@ -311,7 +325,7 @@ class EquilibriumStage(CaptureStage):
         return round(first + (last - first) * min(1.0, 2 * self.progress))
 
 
-def badness(video: Tensor, truth: Tensor) -> Tensor:
+def log_mse_loss(video: Tensor, truth: Tensor) -> Tensor:
     """The mean over the batch of log10 of the mean square error, as far as it counts."""
     return (_errors(video, truth) + _NEGLIGIBLE).log10().mean()
 

@@ -35,9 +35,9 @@ class TrainConfig:
         out: the model folder to be written; its last part is the model's name.
         stage: `denoiser` (Gaussian noise, on single frames or on films, as the network sees them)
             or `equilibrium` (through the fixed point).
-        initial: a model whose weights to start from; None for random ones.
-        architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `initial`. With
-            both, `initial` is the frame denoiser that is a part of the architecture.
+        init_from: a model whose weights to start from; None for random ones.
+        architecture: a key of `networks.registry.ARCHITECTURES`; None for that of `init_from`. With
+            both, `init_from` is the frame denoiser that is a part of the architecture.
         options: the architecture's arguments.
         frozen: parts of the network whose weights stay as they are, by name: `["frames"]`.
         steps: in all.
@@ -47,10 +47,10 @@ class TrainConfig:
         batch: patches, or captures, a step.
         patch: their side, pixels.
         learning_rate: highest; it rises for 2 % of the run and falls to zero as a cosine.
-        average: decay of an exponential mean of the weights over the steps (0.998: over the last
+        ema_decay: decay of an exponential mean of the weights over the steps (0.998: over the last
             five hundred or so), which is validated and becomes the model; 0 for none. Its map
             contracts better than those of the states that it is the mean of.
-        blend: share of the trained weights in the model, the rest being those of `initial`: 0.5
+        weight_interpolation: share of the trained weights in the model, the rest being those of `init_from`: 0.5
             keeps half of what that one knew of scenes that are rare among the clips (WiSE-FT,
             arXiv 2109.01903). Validation looks at the blend.
         clip_gradient: largest norm of a step's gradient.
@@ -77,7 +77,7 @@ class TrainConfig:
     validation: Path = field(metadata={"option": "--validation FOLDER"})
     out: Path = field(metadata={"option": "--out FOLDER"})
     stage: str = "denoiser"
-    initial: str | None = None
+    init_from: str | None = None
     architecture: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
@@ -86,8 +86,8 @@ class TrainConfig:
     batch: int = 16
     patch: int = 64
     learning_rate: float = 1e-3
-    average: float = 0.0
-    blend: float = 1.0
+    ema_decay: float = 0.0
+    weight_interpolation: float = 1.0
     clip_gradient: float = 1.0
     validate_every: int = 500
     validation_side: int = 160
@@ -107,7 +107,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise UsageError(f"there is no stage '{self.stage}'", hint=" or ".join(STAGES))
-        if self.initial is None and self.architecture is None:
+        if self.init_from is None and self.architecture is None:
             raise UsageError("neither an architecture nor a model to start from is named")
         if self.dtype not in DTYPES:
             raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES))
@@ -130,10 +130,12 @@ class TrainConfig:
             raise UsageError(f"learning_rate must be above 0, and at most {_FASTEST}")
         if not 0 < self.clip_gradient < math.inf:
             raise UsageError("clip_gradient must be above 0, and finite")
-        if not 0 <= self.average < 1:
+        if not 0 <= self.ema_decay < 1:
             raise UsageError("average is 0, or a decay below 1")
-        if not 0 < self.blend <= 1 or (self.blend < 1 and self.initial is None):
-            raise UsageError("blend lies above 0 and at most at 1, which it is without `initial`")
+        if not 0 < self.weight_interpolation <= 1 or (
+            self.weight_interpolation < 1 and self.init_from is None
+        ):
+            raise UsageError("blend lies above 0 and at most at 1, which it is without `init_from`")
         if self.stage != "denoiser" and self.solve.warmup:
             raise UsageError("a warm-up is not trained through", hint="take it out of solve")
 

@@ -111,8 +111,8 @@ def train(
 def _read_files(config: TrainConfig, recipe_file: Path | None) -> Iterator[Path]:
     """Files that a run reads, and folders of such."""
     yield from (*config.data, config.validation)
-    if config.initial is not None:
-        yield zoo.find(config.initial)
+    if config.init_from is not None:
+        yield zoo.find(config.init_from)
     if config.captures.mask_file is not None:
         yield config.captures.mask_file
     if recipe_file is not None:
@@ -128,14 +128,16 @@ class _Run:
         self.architecture, self.options, self.network = _network(config)
         self.network.to(workers.device).train()
         #: where the blend starts from
-        self.initial = copy.deepcopy(self.network.state_dict()) if config.blend < 1 else {}
+        self.init_from = (
+            copy.deepcopy(self.network.state_dict()) if config.weight_interpolation < 1 else {}
+        )
         if not any(p.requires_grad for p in self.network.parameters()):
             raise UsageError(f"architecture {self.architecture} has nothing to train")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         #: the mean of the weights along the way
         self.mean: AveragedModel | None = None
-        if config.average:
-            decay = get_ema_multi_avg_fn(config.average)
+        if config.ema_decay:
+            decay = get_ema_multi_avg_fn(config.ema_decay)
             self.mean = AveragedModel(self.network, multi_avg_fn=decay)
         self.facts: dict[str, Any] = {"step": 0, "validated": 0, "best": {}, "seconds": 0.0}
         self.facts |= {"skipped": 0, "in_a_row": 0, "sums": {}, "recipe": recipe(config)}
@@ -213,7 +215,7 @@ class _Run:
         self.optimizer.zero_grad()
         loss, told = self.shared(step)
         seen = self.workers.mean({"loss": loss.item()} | told)
-        lost = seen.get("residual", 0.0) > config.stability.skip_above
+        lost = seen.get("residual", 0.0) > config.stability.max_residual
         sound = math.isfinite(seen["loss"]) and not lost
         if sound:
             loss.backward()
@@ -264,14 +266,14 @@ class _Run:
     def _model(self) -> Denoiser:
         """The network, or its mean, or one between that and where it began."""
         network: Denoiser = self.network if self.mean is None else self.mean.module  # type: ignore[assignment]
-        if not self.initial:
+        if not self.init_from:
             return network
         model = copy.deepcopy(network)
         trained = model.state_dict()
         model.load_state_dict(
             {
-                name: torch.lerp(w, trained[name], self.config.blend)
-                for name, w in self.initial.items()
+                name: torch.lerp(w, trained[name], self.config.weight_interpolation)
+                for name, w in self.init_from.items()
             }
         )
         return model
@@ -295,7 +297,7 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
 
 def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     """Architecture, its options, and the network to be trained."""
-    given = None if config.initial is None else zoo.load(config.initial)
+    given = None if config.init_from is None else zoo.load(config.init_from)
     architecture = config.architecture or (given.card.architecture if given else "")
     options = (given.card.options if given else {}) | config.options
     try:
@@ -312,7 +314,7 @@ def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
                 hint="leave the architecture out: the model to start from brings its own",
             )
         try:
-            taken.begin_as(given.network)
+            taken.load_weights_from(given.network)
         except RuntimeError as error:
             raise UsageError(
                 f"the weights of {given.card.name} do not fit these options"

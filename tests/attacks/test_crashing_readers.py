@@ -12,7 +12,7 @@ from deqsci_cli.engine.batch.plan import ReconstructConfig
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import write_capture
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.runtime import isolation
 from deqsci_cli.runtime.isolation import isolated
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are tol
 # process has to find it; the pattern is C code that holds Python's lock for longer than we live.
 READERS = """
 import os, re, signal, sys
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 
-class Fragile(Reading):
+class Fragile(ReadOptions):
     def load(self, path):
         name = os.path.basename(path)
         if name.startswith("segv"):
@@ -119,9 +119,9 @@ def test_a_mistake_of_ours_is_not_hidden(films):
 def test_one_process_reads_all_without_pytorch_where_its_parent_is(fragile, tmp_path, monkeypatch):
     first, second = (isolated(fragile.process, tmp_path) for _ in range(2))
     assert first == second and first[0] != os.getpid() and first[1] is False
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert isolated(fragile.process, tmp_path)[2] == str(tmp_path / "elsewhere")
+    (tmp_path / "random_start_prob").mkdir()
+    monkeypatch.chdir(tmp_path / "random_start_prob")
+    assert isolated(fragile.process, tmp_path)[2] == str(tmp_path / "random_start_prob")
 
 
 def test_it_gives_what_reading_here_gives(tmp_path):
@@ -130,12 +130,12 @@ def test_it_gives_what_reading_here_gives(tmp_path):
     given = {"measurements": rng.random((2, 8, 9)), "mask": rng.random((3, 8, 9))}
     write_capture(path, **given, truth=rng.random((5, 8, 9)), scale=1, provenance={},
                   overwrite=False)  # fmt: skip
-    here, there = Reading().load(path), isolated(Reading().load, path)
+    here, there = ReadOptions().load(path), isolated(ReadOptions().load, path)
     for name, value in vars(here).items():
         np.testing.assert_equal(getattr(there, name), value)
     assert there.mask.flags.writeable and there.mask.flags.c_contiguous
     with pytest.raises(InputError, match="no such file") as caught:
-        isolated(Reading().load, tmp_path / "no.mat")
+        isolated(ReadOptions().load, tmp_path / "no.mat")
     assert caught.value.path == tmp_path / "no.mat" and caught.value.hint
 
 

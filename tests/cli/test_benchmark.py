@@ -30,8 +30,8 @@ def test_the_table_has_the_figures_of_reconstruct(run, capture, tmp_path):
         assert score[name] == record[name]
     assert content["means"][0]["psnr"] == score["psnr"]
     # By every evaluation, of which the last one met the tolerance here.
-    assert score["status"] == "converged" and len(score["psnrs"]) == score["evaluations"]
-    assert score["psnrs"][-1] == pytest.approx(score["psnr"], abs=1e-4)
+    assert score["status"] == "converged" and len(score["psnr_trace"]) == score["evaluations"]
+    assert score["psnr_trace"][-1] == pytest.approx(score["psnr"], abs=1e-4)
     (row,) = csv.DictReader((out / "benchmark.csv").read_text().splitlines())
     assert float(row["psnr"]) == score["psnr"]
     assert f"{score['psnr']:.2f}" in shown.stdout

@@ -74,14 +74,14 @@ def test_options_go_before_the_file_and_assignments_before_both(run, clips, file
     run(
         *("train", clips, "--validation", clips, "-o", out, "--config", file),
         *("--steps", "4", "--seed", "8", "--set", "steps=3", "--set", "solve.sigma=0.04"),
-        *("--set", "gradient.form=neumann:2", "--set", "captures.speeds=[1]"),
+        *("--set", "gradient.form=neumann:2", "--set", "captures.frame_strides=[1]"),
     )
     card = zoo.read_card(out)
     assert card.equilibrium == {"map": "gap", "sigma": 0.04, "max_iter": 6}
     training = card.training
     assert training["steps"] == training["steps_done"] == 3 and training["seed"] == 8
     assert training["batch"] == 3 and training["gradient"] == {"form": "neumann:2"}
-    assert training["captures"] == {"frames": [2], "noise_range": [0.0, 0.0], "speeds": [1]}
+    assert training["captures"] == {"frames": [2], "noise_range": [0.0, 0.0], "frame_strides": [1]}
 
 
 def test_a_stopped_run_goes_on_by_the_same_command(run, clips, file, tmp_path):
@@ -105,7 +105,7 @@ def test_from_a_model(run, clips, tmp_path):
     run("train", clips, *common, "-o", second, "--from", first, "--steps", "1")
     models = [zoo.load(str(folder)) for folder in (first, second)]
     assert models[1].card.options == {"channels": 4, "depth": 2}
-    assert models[1].card.training["initial"] == "first"
+    assert models[1].card.training["init_from"] == "first"
     pairs = zip(*(model.network.parameters() for model in models), strict=True)
     assert all(0 < float((a - b).abs().max()) <= 1.1e-3 for a, b in pairs)  # one step of Adam
 

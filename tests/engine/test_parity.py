@@ -12,7 +12,7 @@ from deqsci_cli.io import load_capture
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.reconstructor import reconstruct_array
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.metrics import compute_metrics
 
 
 def imported(tmp_path, checkpoint, architecture):
@@ -25,7 +25,9 @@ def test_published_cnn_on_drop(tmp_path, shared_data):
     model = imported(tmp_path, shared_data / "weights" / "cnn.ckpt", "cnn")
     capture = load_capture(shared_data / "bench" / "drop8_cacti.mat")
     found = reconstruct_array(capture.measurements[0], capture.mask, model)
-    assert judge(found.x[0].numpy(), capture.truth_of(0))["psnr"] == pytest.approx(38.14, abs=0.1)
+    assert compute_metrics(found.x[0].numpy(), capture.truth_of(0))["psnr"] == pytest.approx(
+        38.14, abs=0.1
+    )
 
 
 def small(tmp_path, architecture, moving_scene, size):

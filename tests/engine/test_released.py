@@ -14,7 +14,7 @@ from deqsci_cli import zoo
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.reconstructor import reconstruct_array
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.metrics import compute_metrics
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "wheel.mat"
 PLACE = np.s_[..., 24:88, 24:88]
@@ -36,7 +36,7 @@ def test_it_settles_and_beats_total_variation(name, sample):
     found = reconstruct_array(measurement, mask, zoo.load(name))
     plain = reconstruct_array(measurement, mask, zoo.load("gap-tv"))
     assert found.status == ["converged"]
-    ours, theirs = (judge(s.x[0].numpy(), truth) for s in (found, plain))
+    ours, theirs = (compute_metrics(s.x[0].numpy(), truth) for s in (found, plain))
     assert ours["ssim"] > theirs["ssim"] + 0.01
     assert ours["psnr"] > theirs["psnr"] - 0.1  # pnp-rsn-cnn equals it, the others gain 2 dB
 

@@ -24,7 +24,7 @@ from deqsci_cli.engine.batch.work import split
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError, ModelError, UsageError
 from deqsci_cli.io import read_film
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.registry import build
 
 
@@ -54,7 +54,7 @@ def config(tmp_path):
         inputs=(tmp_path / "a.mat",),
         out=tmp_path / "o",
         model=str(tmp_path / "model"),
-        reading=Reading(mask=tmp_path / "mask.mat", scale=1.0),
+        reading=ReadOptions(mask=tmp_path / "mask.mat", scale=1.0),
         equilibrium={"max_iter": 2},
         previews=(),
         device="cpu",

@@ -59,7 +59,7 @@ def camera() -> tuple[SensingOperator, Tensor, Tensor]:
         {"max_iter": -1}, {"damping": 0.0}, {"damping": 1.5}, {"damping": math.nan},
         {"symmetries": 0}, {"symmetries": 3}, {"symmetries": 16},
         {"memory": 0}, {"sigma": -0.1}, {"sigma": math.nan}, {"sigma": math.inf},
-        {"mix_below": -1e-3}, {"mix_below": math.nan}, {"mix_below": math.inf},
+        {"anderson_start_tol": -1e-3}, {"anderson_start_tol": math.nan}, {"anderson_start_tol": math.inf},
     ],
     ids=str,
 )  # fmt: skip

@@ -381,7 +381,7 @@ def test_mixing_waits_until_plain_steps_have_come_near():
     far = torch.full((1, 1), 15.0, dtype=F64)
     lost = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2)
     assert lost.status != ["converged"]
-    found = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2, mix_below=0.05)
+    found = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2, anderson_start_tol=0.05)
     assert found.status == ["converged"] and found.x.item() == pytest.approx(10, abs=1e-8)
     plain = picard(arctan, far, tol=1e-9, max_iter=100)
     first = next(i for i, r in enumerate(plain.residuals[0]) if r <= 0.05)
@@ -392,7 +392,7 @@ def test_mixing_waits_until_plain_steps_have_come_near():
 
 def test_each_sample_mixes_from_where_it_is_near_itself():
     starts = torch.tensor([[10.2], [11.0], [15.0], [17.0]], dtype=F64)
-    settings = {"tol": 1e-9, "max_iter": 50, "memory": 3, "mix_below": 0.05}
+    settings = {"tol": 1e-9, "max_iter": 50, "memory": 3, "anderson_start_tol": 0.05}
     together = anderson(arctan, starts, **settings)
     assert together.status == ["converged"] * 4
     for i, x0 in enumerate(starts.split(1)):
@@ -403,7 +403,7 @@ def test_each_sample_mixes_from_where_it_is_near_itself():
 
 def test_mixing_does_not_wait_for_what_plain_steps_cannot_reach():
     f = affine([[-1.2, 0.3, 0.5]])
-    found = anderson(f, start(f), tol=1e-9, max_iter=50, mix_below=1e-3)
+    found = anderson(f, start(f), tol=1e-9, max_iter=50, anderson_start_tol=1e-3)
     plain = picard(f, start(f), tol=1e-9, max_iter=12)
     assert found.status == ["converged"] and found.evaluations[0] < 20
     assert found.residuals[0][:11] == pytest.approx(plain.residuals[0][:11])

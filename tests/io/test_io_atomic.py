@@ -18,8 +18,8 @@ from deqsci_cli.io import (
     atomic_write,
     check_absent,
     check_budget,
-    collect,
-    identify,
+    fingerprint,
+    make_provenance,
     write_capture,
     write_film,
     write_preview,
@@ -197,12 +197,12 @@ def test_provenance(tmp_path):
 
     (tmp_path / "in.bin").write_bytes(b"abc" * 1000)
     config = {"out": tmp_path, "tol": np.float32(0.5), "shape": (3, 4), "bad": float("inf")}
-    record = collect(
+    record = make_provenance(
         "reconstruct",
         config,
         seed=3,
         model=None,
-        inputs=[identify(tmp_path / "in.bin")],
+        inputs=[fingerprint(tmp_path / "in.bin")],
         device="cpu",
     )
     assert json.loads(json.dumps(record, allow_nan=False)) == record
@@ -215,4 +215,4 @@ def test_provenance(tmp_path):
     user = getpass.getuser()
     assert user not in json.dumps(about) or user in "linux cpu python"
     with pytest.raises(InputError):
-        identify(tmp_path / "no")
+        fingerprint(tmp_path / "no")

@@ -113,7 +113,7 @@ def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(alread
         return of(video, 0.1, *measured[: 2 * of.sees_measurement])
 
     assert (answer(larger) - answer(network)).abs().max() > 1e-3
-    larger.begin_as(network)
+    larger.load_weights_from(network)
     torch.testing.assert_close(answer(larger), answer(network))
     # What it has besides learns: a zero stands behind something that is not zero.
     with torch.enable_grad():
@@ -131,9 +131,11 @@ def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(alread
 def test_a_larger_one_does_not_become_a_smaller(smaller):
     options = {"widths": [16, 24], "blocks": 2, "measurement": True, "window": 2}
     with pytest.raises(RuntimeError):
-        build("video", options | smaller).begin_as(build("video", options))
+        build("video", options | smaller).load_weights_from(build("video", options))
 
 
 def test_a_wider_window_does_not_stand_in_for_the_measurement():
     with pytest.raises(RuntimeError, match="sees more"):
-        build("video", {"window": 2}).begin_as(build("video", {"window": 1, "measurement": True}))
+        build("video", {"window": 2}).load_weights_from(
+            build("video", {"window": 1, "measurement": True})
+        )

@@ -31,7 +31,7 @@ def record(**changes) -> Record:
         "input": "a.mat", "index": 0, "output": "a.tif", "previews": (), "model": "pnp",
         "status": "converged", "evaluations": 3, "residual": 1e-3, "residuals": (0.1, 0.01, 1e-3),
         "seconds": 1.0, "scale": 1.0, "scale_rule": "", "psnr": 30.0, "ssim": 0.9,
-        "psnrs": (20.0, 28.0, 30.0), "frame_psnr": (30.0, None), "frame_ssim": (0.9, 0.9),
+        "psnr_trace": (20.0, 28.0, 30.0), "frame_psnr": (30.0, None), "frame_ssim": (0.9, 0.9),
     }  # fmt: skip
     return Record(**facts | changes)
 

@@ -15,7 +15,12 @@ from deqsci_cli.training.motion import moving_camera, random_outline
 
 #: a pixel (t, y, x) of clip n is worth 125 n + 25 t + 5 y + x: no two are alike
 MAPS = np.arange(250, dtype=np.uint8).reshape(2, 5, 5, 5)
-NOTHING = {"still": 0.0, "half": 0.0, "brightness": (1.0, 1.0), "noise_range": (0.0, 0.0)}
+NOTHING = {
+    "still_image_prob": 0.0,
+    "downsample_prob": 0.0,
+    "gain_range": (1.0, 1.0),
+    "noise_range": (0.0, 0.0),
+}
 
 
 def noise_clip(frames: int = 6, side: int = 60, seed: int = 0) -> np.ndarray:
@@ -45,7 +50,7 @@ def missed(batch: CaptureBatch) -> torch.Tensor:
 
 
 def test_shapes_and_ranges():
-    batch = sampler(batch=5, brightness=(2.0, 3.0))(0)
+    batch = sampler(batch=5, gain_range=(2.0, 3.0))(0)
     assert batch.video.shape == batch.mask.shape == (5, 3, 16, 16)
     assert batch.measurement.shape == (5, 16, 16)
     for part in (batch.video, batch.mask, batch.measurement):
@@ -70,7 +75,7 @@ def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
 
 
 def test_hot_pixels_stand_out_in_as_many_captures_as_asked():
-    sample = sampler(batch=20, patch=32, noise_range=(0.0, 0.0), hot=0.3)
+    sample = sampler(batch=20, patch=32, noise_range=(0.0, 0.0), hot_pixel_prob=0.3)
     rest = torch.cat([missed(sample(step)) for step in range(10)]).flatten(1)
     hot = rest.abs() > 1e-5
     assert set(hot.sum(1).tolist()) == {0, 1, 2, 3}
@@ -187,9 +192,9 @@ def decode(video: torch.Tensor, pace: int) -> tuple[int, int, tuple[int, bool]]:
     return int(clip.flat[0]), speed, way
 
 
-@pytest.mark.parametrize(("half", "patch", "pace"), [(0.0, 3, 1), (1.0, 2, 2)])
+@pytest.mark.parametrize(("downsample_prob", "patch", "pace"), [(0.0, 3, 1), (1.0, 2, 2)])
 def test_videos_are_pieces_of_one_clip_at_one_speed(half, patch, pace):
-    sample = sampler(list(MAPS), patch=patch, batch=8, **NOTHING | {"half": half})
+    sample = sampler(list(MAPS), patch=patch, batch=8, **NOTHING | {"downsample_prob": half})
     seen = [decode(video, pace) for step in range(25) for video in sample(step).video]
     clips, speeds, ways = (set(column) for column in zip(*seen, strict=True))
     assert clips == {0, 1} and speeds == {-2, -1, 1, 2}
@@ -197,7 +202,7 @@ def test_videos_are_pieces_of_one_clip_at_one_speed(half, patch, pace):
 
 
 def test_every_place_and_time_is_taken():
-    sample = sampler([MAPS[0]], patch=3, batch=8, speeds=(1,), **NOTHING)
+    sample = sampler([MAPS[0]], patch=3, batch=8, frame_strides=(1,), **NOTHING)
     corners = [video.numpy().min() for step in range(60) for video in sample(step).video]
     firsts = {int(np.rint(255 * corner)) for corner in corners}
     assert firsts == {25 * t + 5 * y + x for t in range(3) for y in range(3) for x in range(3)}
@@ -206,10 +211,14 @@ def test_every_place_and_time_is_taken():
 def test_half_of_the_crops_at_half_resolution():
     # Of black and white chequers nothing but grey is left at half resolution.
     chequers = np.broadcast_to(255 * (np.indices((40, 40)).sum(0) % 2), (3, 40, 40))
-    sample = sampler([chequers.astype(np.uint8)], patch=8, batch=20, **NOTHING | {"half": 0.5})
+    sample = sampler(
+        [chequers.astype(np.uint8)], patch=8, batch=20, **NOTHING | {"downsample_prob": 0.5}
+    )
     halves = [bool((video == 0.5).all()) for step in range(5) for video in sample(step).video]
     assert 35 < sum(halves) < 65
-    small = sampler([chequers[:, :15].astype(np.uint8)], patch=8, **NOTHING | {"half": 1.0})
+    small = sampler(
+        [chequers[:, :15].astype(np.uint8)], patch=8, **NOTHING | {"downsample_prob": 1.0}
+    )
     assert not bool((small(0).video == 0.5).any())  # 15 rows are not twice 8
 
 
@@ -219,7 +228,7 @@ def test_crops_at_twice_the_resolution(patch):
     slope = np.broadcast_to(4 * np.arange(40), (3, 40, 40)).astype(np.uint8)
 
     def steps(share):
-        sample = sampler([slope], patch=patch, batch=50, **NOTHING | {"double": share})
+        sample = sampler([slope], patch=patch, batch=50, **NOTHING | {"upsample_prob": share})
         inner = 255 * sample(0).video[:, 0, 5:-5, 5:-5]
         down, across = (inner.diff(dim=d).abs() for d in (1, 2))
         flat = torch.minimum(down.amax((1, 2)), across.amax((1, 2)))
@@ -233,7 +242,7 @@ def test_crops_at_twice_the_resolution(patch):
 
 def test_half_of_the_captures_are_of_one_frame():
     steps = np.broadcast_to(np.arange(0, 250, 50)[:, None, None], (5, 20, 20)).astype(np.uint8)
-    sample = sampler([steps], batch=20, patch=8, **NOTHING | {"still": 0.5})
+    sample = sampler([steps], batch=20, patch=8, **NOTHING | {"still_image_prob": 0.5})
     videos = torch.cat([sample(step).video for step in range(5)]) * 255
     still = ((videos - videos[:, :1]).abs() < 1e-3).flatten(1).all(1)
     assert 35 < int(still.sum()) < 65
@@ -288,8 +297,8 @@ def test_an_outline_is_of_a_few_round_shapes():
 def test_objects_move_by_themselves_before_the_picture():
     """Of a clip that is dark and one that is bright each stays its own, and an edge moves."""
     clips = [np.full((3, 40, 40), grey, np.uint8) for grey in (40, 200)]
-    calm = NOTHING | {"still": 1.0, "pan": 3.0}
-    sample = sampler(clips, batch=20, objects=0.5, **calm)
+    calm = NOTHING | {"still_image_prob": 1.0, "max_pan": 3.0}
+    sample = sampler(clips, batch=20, moving_object_prob=0.5, **calm)
     videos = torch.cat([sample(step).video for step in range(5)]) * 255
     assert float(videos.min()) > 39 and float(videos.max()) < 201
     mixed = [video for video in videos if float(video.max() - video.min()) > 100]
@@ -303,17 +312,17 @@ def test_objects_move_by_themselves_before_the_picture():
 
 def test_brightness():
     grey = [np.full((4, 20, 20), 100, np.uint8)]
-    sample = sampler(grey, batch=50, brightness=(0.5, 2.0), half=0.0)
+    sample = sampler(grey, batch=50, gain_range=(0.5, 2.0), downsample_prob=0.0)
     factors = sample(0).video.flatten(1) * 255 / 100
     assert float((factors - factors[:, :1]).abs().max()) < 1e-6  # one for all frames
     assert 0.5 <= float(factors.min()) < 0.7 and 1.8 < float(factors.max()) <= 2.0
-    assert float(sampler(grey, brightness=(3.0, 3.0))(0).video.min()) == 1.0  # white is the end
+    assert float(sampler(grey, gain_range=(3.0, 3.0))(0).video.min()) == 1.0  # white is the end
 
 
 def test_a_clip_too_short_for_a_speed_is_taken_slower():
-    sample = sampler([MAPS[0][:3]], patch=3, batch=8, speeds=(1, 4), **NOTHING)
+    sample = sampler([MAPS[0][:3]], patch=3, batch=8, frame_strides=(1, 4), **NOTHING)
     assert {abs(decode(video, 1)[1]) for video in sample(0).video} == {1}
-    sample = sampler([MAPS[0][:3]], patch=3, batch=8, speeds=(4,), **NOTHING)
+    sample = sampler([MAPS[0][:3]], patch=3, batch=8, frame_strides=(4,), **NOTHING)
     assert {abs(decode(video, 1)[1]) for video in sample(0).video} == {1}
 
 
@@ -328,11 +337,11 @@ def test_clips_too_short_or_too_small_are_left_out():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"frames": ()}, {"masks": ()}, {"speeds": ()}, {"frames": (8, 0)}, {"speeds": (0,)},
-     {"masks": ("binary", "gray")}, {"half": -0.1}, {"half": 1.1},
-     {"double": -0.1}, {"half": 0.6, "double": 0.5},
-     {"still": -0.1}, {"still": 1.1}, {"pan": -1.0}, {"brightness": (0.0, 1.0)},
-     {"brightness": (1.2, 0.7)}, {"noise_range": (-0.01, 0.1)}, {"noise_range": (0.2, 0.1)}],
+    [{"frames": ()}, {"masks": ()}, {"frame_strides": ()}, {"frames": (8, 0)}, {"frame_strides": (0,)},
+     {"masks": ("binary", "gray")}, {"downsample_prob": -0.1}, {"downsample_prob": 1.1},
+     {"upsample_prob": -0.1}, {"downsample_prob": 0.6, "upsample_prob": 0.5},
+     {"still_image_prob": -0.1}, {"still_image_prob": 1.1}, {"max_pan": -1.0}, {"gain_range": (0.0, 1.0)},
+     {"gain_range": (1.2, 0.7)}, {"noise_range": (-0.01, 0.1)}, {"noise_range": (0.2, 0.1)}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(wrong):
@@ -359,30 +368,30 @@ def filmed(sample: CaptureSampler, steps: int) -> np.ndarray:
 
 def test_pictures_serve_captures_by_a_moving_camera_beside_clips():
     clips = [*greys((10, 20, 30, 40), 1), *greys((200, 250), 50)]
-    calm = NOTHING | {"still": 0.5, "pan": 2.0}
+    calm = NOTHING | {"still_image_prob": 0.5, "max_pan": 2.0}
     counts = {g: int(n) for g, n in zip(*np.unique(
-        filmed(sampler(clips, batch=40, pictures=0.6, **calm), 25), return_counts=True
+        filmed(sampler(clips, batch=40, picture_prob=0.6, **calm), 25), return_counts=True
     ), strict=True)}  # fmt: skip
     # Of 1000 half are of a moving camera; 0.6 of those show one of four pictures, each as likely.
     assert set(counts) == {10, 20, 30, 40, 200, 250}
     assert all(35 < counts[grey] < 115 for grey in (10, 20, 30, 40))
     assert 230 < sum(counts[grey] for grey in (10, 20, 30, 40)) < 370  # 300, five deviations
-    none = filmed(sampler(clips, batch=40, pictures=0.0, **calm), 5)
+    none = filmed(sampler(clips, batch=40, picture_prob=0.0, **calm), 5)
     assert set(none) == {200, 250}
 
 
 def test_without_pictures_captures_are_what_they_were():
     clips = [noise_clip(6), noise_clip(7, seed=1)]
     for pictures in (0.0, 1.0):
-        sample = sampler(clips, pictures=pictures, still=0.7, objects=0.5)
-        assert_equal(sample(3), sampler(clips, still=0.7, objects=0.5)(3))
+        sample = sampler(clips, picture_prob=pictures, still_image_prob=0.7, moving_object_prob=0.5)
+        assert_equal(sample(3), sampler(clips, still_image_prob=0.7, moving_object_prob=0.5)(3))
 
 
 def test_pictures_alone_are_filmed_by_a_moving_camera():
-    sample = sampler(greys((50, 100), 1), batch=20, **NOTHING | {"still": 1.0})
+    sample = sampler(greys((50, 100), 1), batch=20, **NOTHING | {"still_image_prob": 1.0})
     assert set(filmed(sample, 3)) == {50, 100}
     with pytest.raises(InputError, match="no clip has 3 frames") as caught:
-        sampler(greys((50, 100), 1), still=0.9)
-    assert "captures.still=1" in str(caught.value.hint)
+        sampler(greys((50, 100), 1), still_image_prob=0.9)
+    assert "captures.still_image_prob=1" in str(caught.value.hint)
     with pytest.raises(InputError, match="no clip has"):  # none is large enough
-        sampler(greys((50,), 1, side=15), still=1.0)
+        sampler(greys((50,), 1, side=15), still_image_prob=1.0)

@@ -30,7 +30,7 @@ from deqsci_cli.training.equilibrium import (
     EquilibriumStage,
     GradientSettings,
     StabilitySettings,
-    badness,
+    log_mse_loss,
     mean_psnr,
 )
 from deqsci_cli.training.log import LOG
@@ -40,7 +40,7 @@ from deqsci_cli.training.train import train
 from deqsci_cli.training.validation import EquilibriumValidation
 
 SMALL = {"channels": 4, "depth": 2}
-STABLE = StabilitySettings(max_iter=3, visits=3, skip_above=1.0)
+STABLE = StabilitySettings(max_iter=3, reuse_steps=3, max_residual=1.0)
 CAPTURES = CaptureSettings(frames=(3,))
 
 
@@ -63,7 +63,7 @@ def config(films: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
 
 
 def start_from(folder: Path) -> dict:
-    return {"initial": str(folder), "architecture": None, "options": {}}
+    return {"init_from": str(folder), "architecture": None, "options": {}}
 
 
 class Steps(list):
@@ -83,7 +83,7 @@ def test_what_is_nearly_perfect_does_not_drown_the_rest():
     truth = torch.rand(2, 4, 16, 16)
     wrong = torch.randn(truth.shape) * torch.tensor([10**-1.5, 1e-3]).view(-1, 1, 1, 1)
     video = (truth + wrong).requires_grad_()
-    badness(video, truth).backward()
+    log_mse_loss(video, truth).backward()
     rough, fine = video.grad.flatten(1).norm(dim=1).tolist()
     # By the logarithm alone the capture at 60 dB would pull 31 times as strongly as that at 30.
     assert 0.7 < fine / rough < 1.5
@@ -96,7 +96,7 @@ def test_the_loss_falls_and_the_equilibrium_gets_better(films, denoiser, tmp_pat
         films, tmp_path / "m", steps=60, batch=4, validate_every=60, solve=solve,
         stability=replace(STABLE, max_iter=5), **start_from(denoiser),
         captures=replace(
-            CAPTURES, masks=("binary",), brightness=(1.0, 1.0), noise_range=(0.0, 0.0)
+            CAPTURES, masks=("binary",), gain_range=(1.0, 1.0), noise_range=(0.0, 0.0)
         ),
     )  # fmt: skip
     measure = validation(films, solve)
@@ -123,7 +123,12 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 ):
     changes = {"architecture": architecture, "gradient": GradientSettings(form)}
     if form in ("exact", "phantom:2,0.8"):
-        more = {"jacobian": 0.01, "expansion": 0.1, "correction": 2, "first_max_iter": 2}
+        more = {
+            "jacobian": 0.01,
+            "spectral_penalty": 0.1,
+            "n_correction_losses": 2,
+            "first_max_iter": 2,
+        }
         changes["stability"] = replace(STABLE, **more)
     whole = config(films, tmp_path / "whole", **changes)
     parts = config(films, tmp_path / "parts", **changes)
@@ -239,9 +244,9 @@ def stage(films, denoiser, **stability) -> Stepping:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("visits", [2, 3, 4])
+@pytest.mark.parametrize("reuse_steps", [2, 3, 4])
 def test_a_batch_is_seen_several_times_at_staggered_ages(films, denoiser, visits):
-    stepping = stage(films, denoiser, visits=visits, max_iter=1)
+    stepping = stage(films, denoiser, reuse_steps=visits, max_iter=1)
     count = 10 * visits
     last_visits = []
     for step in range(count):
@@ -272,7 +277,7 @@ def test_a_batch_is_seen_several_times_at_staggered_ages(films, denoiser, visits
 
 
 def test_one_visit_is_a_new_batch_each_step(films, denoiser):
-    stepping = stage(films, denoiser, visits=1, max_iter=1)
+    stepping = stage(films, denoiser, reuse_steps=1, max_iter=1)
     for step in range(6):
         _, facts = stepping(step)
         assert stepping.states == {} and "growth" in facts
@@ -280,7 +285,7 @@ def test_one_visit_is_a_new_batch_each_step(films, denoiser):
 
 
 def test_a_batch_goes_on_from_where_it_was_left(films, denoiser):
-    stepping = stage(films, denoiser, visits=4, max_iter=4)
+    stepping = stage(films, denoiser, reuse_steps=4, max_iter=4)
     residuals = [stepping(step)[1]["residual"] for step in range(0, 16, 4)]
     assert Counter(stepping.visited) == {0: 4}
     assert all(np.diff(residuals) < 0) and residuals[-1] < 0.1 * residuals[0]
@@ -288,7 +293,7 @@ def test_a_batch_goes_on_from_where_it_was_left(films, denoiser):
 
 def test_a_fixed_point_that_was_not_kept_is_solved_for_anew(films, denoiser):
     def residual(visits: int, lost_at: int) -> float:
-        stepping = stage(films, denoiser, visits=4, max_iter=4)
+        stepping = stage(films, denoiser, reuse_steps=4, max_iter=4)
         for visit in range(visits):
             if visit == lost_at:
                 stepping.states.clear()
@@ -302,7 +307,7 @@ def test_a_fixed_point_that_was_not_kept_is_solved_for_anew(films, denoiser):
 
 
 def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
-    stepping = stage(films, denoiser, elsewhere=0.6)
+    stepping = stage(films, denoiser, random_start_prob=0.6)
     kinds = Counter()
     for step in range(200):
         f, _ = stepping.film(step)
@@ -337,7 +342,7 @@ def test_symmetries_are_for_use_and_cost_training_nothing(films, denoiser):
 def test_a_step_too_far_from_its_fixed_point_is_not_taken(films, denoiser, tmp_path, read_log):
     steps = Steps()
     run = config(
-        films, tmp_path / "m", steps=6, stability=replace(STABLE, skip_above=1e-9),
+        films, tmp_path / "m", steps=6, stability=replace(STABLE, max_residual=1e-9),
         **start_from(denoiser),
     )  # fmt: skip
     result = train(run, steps)
@@ -352,7 +357,7 @@ def test_fifty_steps_not_taken_end_the_run(films, denoiser, tmp_path):
     steps = Steps()
     run = config(
         films, tmp_path / "m", steps=60, batch=1, patch=8, validate_every=100,
-        stability=replace(STABLE, max_iter=1, skip_above=1e-9), **start_from(denoiser),
+        stability=replace(STABLE, max_iter=1, max_residual=1e-9), **start_from(denoiser),
     )  # fmt: skip
     with pytest.raises(DeqsciError, match=r"50 steps in a row .* step 50") as caught:
         train(run, steps)
@@ -379,16 +384,18 @@ def test_the_slow_mode_is_found_in_what_still_moves(films, denoiser):
     at = Linearised(lambda x: modes * x, modes**200)
     growth: dict[str, dict[str, float]] = {"residual": {}, "random": {}}
     for mode, facts in growth.items():
-        stage(films, denoiser, expansion=1.0, mode=mode)._penalty(at, 0, facts)
+        stage(films, denoiser, spectral_penalty=1.0, power_iteration_start=mode)._penalty(
+            at, 0, facts
+        )
     assert growth["residual"]["growth"] == pytest.approx(0.99, abs=1e-3)
     assert growth["random"]["growth"] < 0.95
 
 
-@pytest.mark.parametrize("penalty", ["jacobian", "expansion"])
+@pytest.mark.parametrize("penalty", ["jacobian", "spectral_penalty"])
 def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_log, penalty):
     radii = []
     for weight in (0.0, 1000.0):
-        without = {"jacobian": 0.0, "expansion": 0.0, "contraction": 0.5, "visits": 1}
+        without = {"jacobian": 0.0, "spectral_penalty": 0.0, "contraction": 0.5, "reuse_steps": 1}
         run = config(
             films, tmp_path / str(weight), steps=30, validate_every=30, learning_rate=1e-2, seed=3,
             solve=EquilibriumSettings(map="gap", max_iter=20),
@@ -397,7 +404,7 @@ def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_l
         train(run)
         (line,) = read_log(run.out)
         radii.append(line["contraction"])
-        assert ("train/growth" in line) == (penalty == "expansion" and weight > 0)
+        assert ("train/growth" in line) == (penalty == "spectral_penalty" and weight > 0)
         assert ("train/jacobian" in line) == (penalty == "jacobian" and weight > 0)
     # Seeds 0 to 4: 0.97 to 0.98 without, 0.84 to 0.91 with; the least difference is 0.07.
     assert radii[1] < radii[0] - 0.1
@@ -408,7 +415,7 @@ def test_a_model_brings_its_architecture_and_its_weights(films, denoiser, tmp_pa
     train(run)
     card = zoo.read_card(run.out)
     assert card.architecture == "cnn" and card.options == SMALL
-    assert card.training["initial"] == "small"
+    assert card.training["init_from"] == "small"
     # Another seed draws other captures, but the weights are the same ones.
     moved = [
         float((a - b).abs().max())
@@ -426,7 +433,11 @@ def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, deno
     folders = [denoiser]
     for blend in (0.25, 1.0):
         run = config(
-            films, tmp_path / f"blend{blend}", steps=4, blend=blend, **start_from(denoiser)
+            films,
+            tmp_path / f"blend{blend}",
+            steps=4,
+            weight_interpolation=blend,
+            **start_from(denoiser),
         )
         train(run)
         folders.append(run.out)
@@ -434,8 +445,8 @@ def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, deno
     for name, weight in first.items():
         torch.testing.assert_close(mixed[name], 0.75 * weight + 0.25 * trained[name])
         assert not torch.equal(weight, trained[name])
-    with pytest.raises(UsageError, match="blend"):
-        config(films, tmp_path / "none", blend=0.5)
+    with pytest.raises(UsageError, match="weight_interpolation"):
+        config(films, tmp_path / "none", weight_interpolation=0.5)
 
 
 def test_the_card_and_what_it_is_good_for(films, tmp_path):
@@ -479,7 +490,7 @@ def test_a_model_for_one_camera(films, tmp_path, read_log):
 
 def test_bfloat16(films, denoiser, tmp_path):
     steps = Steps()
-    stable = replace(STABLE, visits=1, jacobian=0.01, expansion=0.1, contraction=0.0)
+    stable = replace(STABLE, reuse_steps=1, jacobian=0.01, spectral_penalty=0.1, contraction=0.0)
     run = config(films, tmp_path / "m", steps=3, dtype="bfloat16", stability=stable,
                  **start_from(denoiser))  # fmt: skip
     train(run, steps)
@@ -561,11 +572,11 @@ def test_an_unknown_gradient(wrong):
     [
         *((GradientSettings, wrong) for wrong in ({"tol": 0.0}, {"max_iter": 0})),
         *((StabilitySettings, {name: -1})
-          for name in ("first_max_iter", "jacobian", "expansion", "contraction", "correction",
-                       "elsewhere")),
-        *((StabilitySettings, {name: 0}) for name in ("max_iter", "visits", "skip_above")),
-        (StabilitySettings, {"elsewhere": 1.5}),
-        (StabilitySettings, {"mode": "slowest"}),
+          for name in ("first_max_iter", "jacobian", "spectral_penalty", "contraction", "n_correction_losses",
+                       "random_start_prob")),
+        *((StabilitySettings, {name: 0}) for name in ("max_iter", "reuse_steps", "max_residual")),
+        (StabilitySettings, {"random_start_prob": 1.5}),
+        (StabilitySettings, {"power_iteration_start": "slowest"}),
     ],
 )  # fmt: skip
 def test_impossible_settings(settings, wrong):

@@ -110,7 +110,7 @@ def test_blur_takes_away_what_the_movement_wipes_over():
     wave = 2 * np.pi / 8
     checked = 0
     for seed in range(30):
-        where = places(seed, pan=7.0)
+        where = places(seed, max_pan=7.0)
         speed = (where[1, -1] - where[1, 0]) / 4  # of each pixel: the camera zooms as well
         moments = exposures(5, np.random.default_rng(seed + 100))
         frames = []
@@ -126,7 +126,12 @@ def test_blur_takes_away_what_the_movement_wipes_over():
 
 
 def sampler(clips, **settings) -> CaptureSampler:
-    calm = {"frames": (4,), "half": 0.0, "brightness": (1.0, 1.0), "noise_range": (0.0, 0.0)}
+    calm = {
+        "frames": (4,),
+        "downsample_prob": 0.0,
+        "gain_range": (1.0, 1.0),
+        "noise_range": (0.0, 0.0),
+    }
     return CaptureSampler(clips, CaptureSettings(**calm | settings), patch=16, batch=40, seed=0)
 
 
@@ -139,19 +144,19 @@ def test_as_many_captures_are_blurred_as_asked(monkeypatch):
         return exposures(frames, rng)
 
     monkeypatch.setattr(captures, "exposures", noted)
-    sample = sampler([clip], still=0.5, motion_blur_prob=0.4, pan=6.0)
+    sample = sampler([clip], still_image_prob=0.5, motion_blur_prob=0.4, max_pan=6.0)
     films = torch.cat([sample(step).video for step in range(5)])
     # A fifth of 200; four standard deviations.
     assert 18 <= len(calls) <= 63 and set(calls) == {4}
     assert films.shape == (200, 4, 16, 16)
     calls.clear()
-    sampler([clip], still=0.0, motion_blur_prob=1.0)(0)  # films have what blur they have
+    sampler([clip], still_image_prob=0.0, motion_blur_prob=1.0)(0)  # films have what blur they have
     assert not calls
 
 
 def test_several_things_move_before_a_picture(monkeypatch):
     clip = np.random.default_rng(0).integers(0, 256, (5, 40, 40), dtype=np.uint8)
-    sample = sampler([clip], still=1.0, objects=1.0, most_objects=3)
+    sample = sampler([clip], still_image_prob=1.0, moving_object_prob=1.0, max_objects=3)
     drawn = []
 
     def noted(shape, rng):
@@ -166,7 +171,12 @@ def test_several_things_move_before_a_picture(monkeypatch):
     assert all(40 < counts.count(number) < 94 for number in (1, 2, 3))  # four deviations
     # One is before the other: a white thing before a black one before a grey ground.
     grey = [np.full((1, 40, 40), value, np.uint8) for value in (0, 120, 250)]
-    films = sampler(grey, still=1.0, objects=1.0, most_objects=3, pan=0.0)(0).video * 255
+    films = (
+        sampler(grey, still_image_prob=1.0, moving_object_prob=1.0, max_objects=3, max_pan=0.0)(
+            0
+        ).video
+        * 255
+    )
     seen = [sum(bool(((film - v).abs() < 0.5).any()) for v in (0, 120, 250)) for film in films]
     assert max(seen) == 3
 
@@ -174,7 +184,7 @@ def test_several_things_move_before_a_picture(monkeypatch):
 @pytest.mark.parametrize(
     "wrong",
     [{"rotation": -1.0}, {"acceleration": -0.1}, {"shear": -0.1}, {"shear": 1.5},
-     {"elastic_prob": 1.1}, {"motion_blur_prob": -0.1}, {"most_objects": 0}, {"pictures": 2.0}],
+     {"elastic_prob": 1.1}, {"motion_blur_prob": -0.1}, {"max_objects": 0}, {"picture_prob": 2.0}],
     ids=str,
 )  # fmt: skip
 def test_impossible_movements(wrong):

@@ -76,7 +76,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
 
 def test_the_mean_of_the_weights_is_the_model(data, tmp_path, stop_at):
-    run = config(data, tmp_path / "m", average=0.75, steps=6, validate_every=1)
+    run = config(data, tmp_path / "m", ema_decay=0.75, steps=6, validate_every=1)
     seen: list[dict[str, torch.Tensor]] = []
 
     def listen(event) -> None:
@@ -97,8 +97,8 @@ def test_the_mean_of_the_weights_is_the_model(data, tmp_path, stop_at):
         train(parts, stop_at(3, Stepped))
     train(replace(parts, resume=True))
     assert (parts.out / zoo.WEIGHTS).read_bytes() == (run.out / zoo.WEIGHTS).read_bytes()
-    with pytest.raises(UsageError, match="average"):
-        config(data, tmp_path / "n", average=1.0)
+    with pytest.raises(UsageError, match="ema_decay"):
+        config(data, tmp_path / "n", ema_decay=1.0)
 
 
 def test_an_existing_run_is_not_replaced_unasked(data, tmp_path, read_log):
@@ -325,9 +325,14 @@ def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
 
 
 def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_path):
-    run = config(data, tmp_path / "m", average=0.5, solve=EquilibriumSettings(memory=3))
+    run = config(data, tmp_path / "m", ema_decay=0.5, solve=EquilibriumSettings(memory=3))
     begun = recipe(run)
-    del begun["blend"], begun["frozen"], begun["solve"]["symmetries"], begun["captures"]["hot"]
+    del (
+        begun["weight_interpolation"],
+        begun["frozen"],
+        begun["solve"]["symmetries"],
+        begun["captures"]["hot_pixel_prob"],
+    )
     check_recipe(run, begun)
     # What was the greatest noise alone is a range from 0 on.
     begun["captures"]["noise"] = begun["captures"].pop("noise_range")[1]
@@ -335,7 +340,10 @@ def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_pa
     louder = replace(run, captures=replace(run.captures, noise_range=(0.0, 0.01)))
     with pytest.raises(UsageError, match=r"noise_range.*0\.005"):
         check_recipe(louder, begun)
-    for changed in (replace(run, blend=0.5, initial="pnp"), replace(run, average=0.0)):
+    for changed in (
+        replace(run, weight_interpolation=0.5, init_from="pnp"),
+        replace(run, ema_decay=0.0),
+    ):
         with pytest.raises(UsageError, match=r"blend 1\.0|average 0\.5"):
             check_recipe(changed, begun)
     with pytest.raises(UsageError, match='"symmetries": 1'):

@@ -120,8 +120,8 @@ def test_then_comes_the_equilibrium(films, tmp_path, architecture, options):
     train(config(films, tmp_path / "warm", architecture=architecture, options=options))
     run = config(
         films, tmp_path / "m", stage="equilibrium", architecture=None, options={},
-        initial=str(tmp_path / "warm"),
-        stability=StabilitySettings(max_iter=3, visits=2, skip_above=1.0),
+        init_from=str(tmp_path / "warm"),
+        stability=StabilitySettings(max_iter=3, reuse_steps=2, max_residual=1.0),
     )  # fmt: skip
     figures = train(run).figures
     assert math.isfinite(figures["psnr"]) and 0 < figures["contraction"] < 10
@@ -135,7 +135,7 @@ def test_a_model_that_sees_the_measurement_and_has_more_blocks_begins_as_a_small
     train(config(films, tmp_path / "small", architecture="video", options=small))
     run = config(
         films, tmp_path / "large", architecture=None, options={"blocks": 2, "measurement": True},
-        initial=str(tmp_path / "small"), steps=1, learning_rate=1e-12,
+        init_from=str(tmp_path / "small"), steps=1, learning_rate=1e-12,
     )  # fmt: skip
     train(run)
     grown, first = zoo.load(str(run.out)), zoo.load(str(tmp_path / "small"))
@@ -158,7 +158,7 @@ def frames(films, tmp_path) -> zoo.Model:
 
 def test_a_frame_denoiser_becomes_a_part_and_stays_as_it_is(films, frames, tmp_path):
     run = config(
-        films, tmp_path / "m", initial=str(tmp_path / "frames"), frozen=("frames",), steps=3
+        films, tmp_path / "m", init_from=str(tmp_path / "frames"), frozen=("frames",), steps=3
     )
     train(run)
     found = zoo.load(str(run.out)).network.state_dict()
@@ -176,7 +176,7 @@ def test_a_frame_denoiser_becomes_a_part_and_stays_as_it_is(films, frames, tmp_p
 
 
 def test_parts_that_do_not_fit(films, frames, tmp_path):
-    given = {"initial": str(tmp_path / "frames")}
+    given = {"init_from": str(tmp_path / "frames")}
     for changes, message in (
         (given | {"architecture": "cnn", "options": {}}, "ffdnet is no part of cnn"),
         (given | {"options": SMALL | {"depth": 3}}, "weights of frames do not fit"),

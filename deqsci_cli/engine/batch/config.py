@@ -8,7 +8,7 @@ from typing import Any
 
 from deqsci_cli.config import check_seed
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.runtime.device import check_dtype
 
 FORMATS = ("tif", "mat", "h5")
@@ -46,7 +46,7 @@ class ReconstructConfig:
     inputs: tuple[Path, ...]
     out: Path
     model: str = "pnp"
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     measurements: str = ":"
     equilibrium: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"

@@ -20,7 +20,7 @@ from deqsci_cli.io import (
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
 from deqsci_cli.io.paths import is_file, real
 from deqsci_cli.reconstructor import Reconstruction
-from deqsci_cli.report.metrics import judge
+from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.report.report import Record, Source
 
 
@@ -73,7 +73,7 @@ def write_outputs(
         notes=capture.notes,
         sources=tuple(Source(str(v.stamp.path), v.sha256, v.stamp.bytes) for v in capture.versions),
         **solution.facts(place),
-        **judge(video, capture.truth_of(job.index)),
+        **compute_metrics(video, capture.truth_of(job.index)),
     )
     hashes = {file.name: read_version(file).sha256 for file in job.files}
     write_entry(job.output, replace(begun, outputs=hashes, record=record))

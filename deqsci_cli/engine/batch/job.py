@@ -9,7 +9,7 @@ from typing import Any
 
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io.file_version import FileStamp
-from deqsci_cli.io.read_options import Reading
+from deqsci_cli.io.read_options import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Order:
     model: str
     fingerprint: str
     settings: EquilibriumSettings
-    reading: Reading
+    reading: ReadOptions
     mask: FileStamp | None
     device: str
     dtype: str

@@ -188,7 +188,7 @@ def _solve(
         _solve(order, measurements[part], mask, truths[part], on_iteration)
         for part in (slice(half), slice(half, None))
     ]
-    lists = ("residual", "residuals", "evaluations", "status", "psnrs")
+    lists = ("residual", "residuals", "evaluations", "status", "psnr_trace")
     joined = {name: [v for part in parts for v in getattr(part, name)] for name in lists}
     return Reconstruction(torch.cat([part.x for part in parts]), **joined)
 
