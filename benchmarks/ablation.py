@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--from", dest="init_from", required=True)
+    parser.add_argument("--init-from", dest="init_from", required=True)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--variant", action="append", default=[])
     options = parser.parse_args()

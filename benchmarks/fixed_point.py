@@ -60,7 +60,7 @@ def look(file: Path, name: str, side: int, unit: int) -> tuple[str, list[float],
     later = " | ".join(f"{quality[min(unit * n, len(quality)) - 1]:.2f}" for n in TIMES)
     figures = f"{apart:.1e} | {apart / settings.tol:.1f} | {later}"
     row = f"| {model.card.name} | {file.stem} | {figures} |"
-    return row, quality, found.residuals[0]
+    return row, quality, found.residual_trace[0]
 
 
 def plot(curves: dict[str, tuple[list[float], list[float]]], target: Path) -> None:

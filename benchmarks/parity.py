@@ -45,7 +45,7 @@ def main() -> None:
             psnr = compute_metrics(found.x[0].numpy(), capture.truth_of(0))["psnr"]
             print(
                 f"| {file} | {scene} | {published} | {psnr:.2f} | {found.evaluations[0]} | "
-                f"{found.residuals[0][-1]:.1e} |",
+                f"{found.residual_trace[0][-1]:.1e} |",
                 flush=True,
             )
 

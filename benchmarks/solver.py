@@ -32,7 +32,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"memory": 8},
     {"memory": 12},
     {"regularisation": 1e-4},
-    {"damping": 0.7},
+    {"relaxation": 0.7},
     {"start": "average"},
     {"solver": "picard"},
 )
@@ -47,7 +47,7 @@ def follow(f: GAPMap, settings: EquilibriumSettings, truths: Tensor) -> tuple[Te
         quality.append(-10 * error.log10().mean(1))
 
     found = iterate(f, start_state(f, settings), settings, on_iteration=listen)
-    return torch.tensor(found.residuals), torch.stack(quality, dim=1)
+    return torch.tensor(found.residual_trace), torch.stack(quality, dim=1)
 
 
 def at_tolerance(tol: float, residuals: Tensor, quality: Tensor) -> str:

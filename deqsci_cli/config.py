@@ -23,6 +23,33 @@ MOST_BYTES = 1_000_000
 MOST_SEED = 2**63 - 1
 _WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 _WORDS |= {str: "text", Path: "a path", dict[str, Any]: "a table"}
+#: settings that had another name up to version 0.1.0, in configs, cards and states of trainings
+RENAMED = {
+    "average": "ema_decay",
+    "batch": "batch_size",
+    "blend": "weight_interpolation",
+    "brightness": "gain_range",
+    "contraction": "spectral_target",
+    "correction": "n_correction_losses",
+    "damping": "relaxation",
+    "double": "upsample_prob",
+    "elsewhere": "random_start_prob",
+    "expansion": "spectral_penalty",
+    "half": "downsample_prob",
+    "hot": "hot_pixel_prob",
+    "initial": "init_from",
+    "mix_below": "anderson_start_tol",
+    "mode": "power_iteration_start",
+    "most_objects": "max_objects",
+    "objects": "moving_object_prob",
+    "pan": "max_pan",
+    "patch": "patch_size",
+    "pictures": "picture_prob",
+    "skip_above": "max_residual",
+    "speeds": "frame_strides",
+    "still": "still_image_prob",
+    "visits": "reuse_steps",
+}
 #: in a free table each value decides for itself; what is none of these must be text
 _FREE = {dict: dict[str, Any], list: tuple[Any, ...], bool: bool, int: int, float: float}
 _FREE |= {NoneType: NoneType}
@@ -152,6 +179,8 @@ def _build(
     for key in sorted(set(table) - set(known)) if not part else ():
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}"
+        if RENAMED.get(key) in known:
+            hint = f"it is called {RENAMED[key]!r} now"
         faults.append(UsageError(f"unknown key {_shown.repr(prefix + key)}", hint=hint))
     values = {}
     for key, entry in known.items():

@@ -29,8 +29,8 @@ class Reconstruction(Solution):
     """A solution, and where truth is known how it came near.
 
     Attributes:
-        psnr_trace: for every sample with truth, the mean PSNR of what would have been the answer after
-            each evaluation, dB.
+        psnr_trace: for every sample with truth, the mean PSNR, dB, of the answer that each
+            evaluation would have given.
     """
 
     psnr_trace: list[list[float] | None] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Reconstruction(Solution):
             "status": self.status[sample],
             "evaluations": self.evaluations[sample],
             "residual": residual if math.isfinite(residual) else None,
-            "residuals": tuple(self.residuals[sample]),
+            "residual_trace": tuple(self.residual_trace[sample]),
             "psnr_trace": None if psnr_trace is None else tuple(psnr_trace),
         }
 

@@ -29,6 +29,8 @@ from deqsci_cli.networks.registry import build
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
+# Parts of networks that had another name up to version 0.1.0.
+_RENAMED = {"enter": "head", "leave": "tail", "falling": "encoder", "rising": "decoder"}
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were written"
 _IMPORT = "`deqsci convert FILE -o FOLDER --architecture NAME` makes one of published weights"
@@ -214,6 +216,13 @@ def _most_bytes(network: Denoiser) -> int:
 
 def _weights(data: bytes, network: Denoiser) -> dict[str, Tensor]:
     found = load_tensors(data)
+    for name in found:
+        part, dot, rest = name.partition(".")
+        if part in _RENAMED:
+            raise ValueError(
+                f"{name!r} is called '{_RENAMED[part]}{dot}{rest}' since version 0.1.0: rename its "
+                "tensors and take the sha256 out of its card, or use that version"
+            )
     check_tensors(found, network.state_dict(), cast=True)
     return found
 

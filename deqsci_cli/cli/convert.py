@@ -60,7 +60,7 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            reading=ReadOptions(
+            read_options=ReadOptions(
                 mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
             ),
             overwrite=overwrite,

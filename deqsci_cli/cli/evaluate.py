@@ -110,7 +110,7 @@ def evaluate(
     config = BenchmarkConfig(
         captures=options.expand([benchmark], besides=mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
-        reading=ReadOptions(
+        read_options=ReadOptions(
             mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames=mask_frames
         ),
         measurements=measurements,
@@ -217,8 +217,8 @@ def _show_frames(named: Sequence[tuple[str, Evaluation | Score]]) -> None:
     """Frame by frame."""
     shown = console.table("", "film", "frame", "PSNR dB", "SSIM")
     for name, figures in named:
-        likeness = figures.frame_ssim or (None,) * figures.frames
-        pairs = zip(figures.frame_psnr, likeness, strict=True)
+        frame_ssim = figures.frame_ssim or (None,) * figures.frames
+        pairs = zip(figures.frame_psnr, frame_ssim, strict=True)
         for index, (peak, alike) in enumerate(pairs):
             shown.add_row(
                 "" if index else name,

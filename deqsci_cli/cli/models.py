@@ -63,7 +63,7 @@ def show(
 
 
 @models.command()
-def certify(
+def diagnose(
     name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
     mask: options.Mask = None,
@@ -84,8 +84,10 @@ def certify(
 ) -> None:
     """Measure whether a model's iteration converges on captures, and say so in words.
 
-    The contraction estimate is the modulus of the dominant eigenvalue of the map's Jacobian at
-    the fixed point; below 1, plain iteration converges.
+    The spectral radius is the modulus of the dominant eigenvalue of the map's Jacobian at the
+    fixed point, estimated by 30 Arnoldi steps. Below 1, plain iteration converges near the fixed
+    point. It tells the speed of the last evaluations, and nothing of the way there: the Jacobian
+    is not symmetric, so that a residual may grow before it falls.
     """
     from deqsci_cli.engine import diagnose as engine  # torch is slow to import
     from deqsci_cli.io.read_options import ReadOptions
@@ -97,35 +99,35 @@ def certify(
             console.note(event.text)
 
     keep_freed_memory()
-    config = engine.CertifyConfig(
+    config = engine.DiagnoseConfig(
         model=name,
         inputs=options.expand(captures).paths,
-        reading=ReadOptions(
+        read_options=ReadOptions(
             mask, measurement_key, mask_key, None, axes, scale, nan, frames, not no_truth
         ),
         side=side or None,
         evaluations=evaluations,
         device=device,
     )
-    certificates = engine.certify(config, listen)
+    diagnoses = engine.diagnose(config, listen)
     if as_json:
-        for certificate in certificates:
-            console.json_line(asdict(certificate))
+        for diagnosis in diagnoses:
+            console.json_line(asdict(diagnosis))
         return
-    shown = console.table("", "capture", "contraction", "± error", "plain", "accelerated")
+    shown = console.table("", "capture", "spectral radius", "± error", "plain", "accelerated")
     shown.add_column("converges")
-    for c in certificates:
+    for each in diagnoses:
         shown.add_row(
-            c.input,
-            f"{c.contraction:.3f}",
-            f"{c.error:.3f}",
-            _decay(c.plain),
-            _decay(c.accelerated),
-            c.verdict,
+            each.input,
+            f"{each.spectral_radius:.3f}",
+            f"{each.error:.3f}",
+            _decay(each.plain),
+            _decay(each.accelerated),
+            each.verdict,
         )
     console.out.print(shown)
 
 
-def _decay(residuals: list[float]) -> str:
+def _decay(residual_trace: list[float]) -> str:
     """A residual and after how many evaluations."""
-    return f"{min(residuals):.0e} in {len(residuals)}"
+    return f"{min(residual_trace):.0e} in {len(residual_trace)}"

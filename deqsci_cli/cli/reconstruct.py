@@ -97,7 +97,7 @@ def reconstruct(
         lists=named.lists,
         out=out,
         model=model,
-        reading=ReadOptions(
+        read_options=ReadOptions(
             mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
         ),
         measurements=measurements,

@@ -30,7 +30,7 @@ def train(
     ] = None,
     stage: Annotated[str | None, typer.Option(help="denoiser or equilibrium.")] = None,
     init_from: Annotated[
-        str | None, typer.Option("--from", help="Model whose weights to start from.")
+        str | None, typer.Option("--init-from", help="Model whose weights to start from.")
     ] = None,
     architecture: Annotated[
         str | None, typer.Option(help="cnn, rsn-cnn, ffdnet, rnn or video.")
@@ -39,8 +39,8 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="End after this time instead, resumed parts together.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
-    patch: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
+    patch_size: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     validate_every: Annotated[
         int | None, typer.Option(help="Steps between two validations.")
@@ -74,12 +74,12 @@ def train(
         "validation": validation and str(validation),
         "out": out and str(out),
         "stage": stage,
-        "init_from": initial,
+        "init_from": init_from,
         "architecture": architecture,
         "steps": steps,
         "minutes": minutes,
-        "batch": batch,
-        "patch": patch,
+        "batch_size": batch_size,
+        "patch_size": patch_size,
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,

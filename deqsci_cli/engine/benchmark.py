@@ -23,7 +23,7 @@ from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.reconstructor import Reconstructor
 from deqsci_cli.report.metrics import compute_metrics
-from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, need_page, render
+from deqsci_cli.report.page import PLAYERS, FilmView, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.pages import PAGE
 from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
 from deqsci_cli.report.report import Failure
@@ -51,7 +51,7 @@ class BenchmarkConfig:
     Attributes:
         captures: files; those without truth are left out.
         models: by name, alias or folder.
-        reading: how the captures are to be understood.
+        read_options: how the captures are to be understood.
         measurements: which of each file, as `selection.parse_selection` reads it.
         sweep: what is changed, if anything.
         equilibrium: fields of `EquilibriumSettings` to have other than the models' cards say.
@@ -63,7 +63,7 @@ class BenchmarkConfig:
 
     captures: tuple[Path, ...]
     models: tuple[str, ...]
-    reading: ReadOptions = field(default_factory=ReadOptions)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     measurements: str = ":"
     sweep: Sweep | None = None
     equilibrium: dict[str, Any] = field(default_factory=dict)
@@ -111,7 +111,7 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
         on_event(Note(_CODED_ANEW))
     for path in config.captures:
         try:
-            capture = config.reading.load(path)
+            capture = config.read_options.load(path)
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
@@ -151,7 +151,7 @@ def _scene(
     films, videos = [], []
     for name, runs in models.items():
         for score, video in _scores(config, capture, index, name, runs):
-            films.append(Film(score.label, score))
+            films.append(FilmView(score.label, score))
             ends = runs[0][0], runs[-1][0]
             videos.append(video.astype(np.float16) if keep and score.value in ends else None)
             on_event(Note(f"{score.name}, {score.label}: {score.psnr:.2f} dB"))
@@ -236,7 +236,7 @@ def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> Non
     if config.sweep is not None:
         need_matplotlib()
     files = _outputs(config, out)
-    mask = config.reading.mask
+    mask = config.read_options.mask
     models = (zoo.find(name) for name in config.models)
     check_no_overlap(files, [*config.captures, *([mask] if mask else []), *models])
     check_absent(files, overwrite=overwrite)

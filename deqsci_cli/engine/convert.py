@@ -47,16 +47,16 @@ class ConvertConfig:
 
     source: Path
     out: Path
-    reading: ReadOptions = field(default_factory=ReadOptions)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     overwrite: bool = False
 
 
 def convert_capture(config: ConvertConfig) -> Capture:
     """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
-    mask = config.reading.mask
+    mask = config.read_options.mask
     check_no_overlap([config.out], [config.source, *([mask] if mask else [])])
     check_absent([config.out], overwrite=config.overwrite)
-    capture = config.reading.load(config.source)
+    capture = config.read_options.load(config.source)
     write_capture(
         config.out,
         measurements=capture.measurements,
@@ -65,7 +65,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
         scale=capture.scale,
         provenance=make_provenance(
             "convert",
-            {"reading": asdict(config.reading), "notes": capture.notes},
+            {"read_options": asdict(config.read_options), "notes": capture.notes},
             seed=None,
             model=None,
             inputs=map(fingerprint, capture.sources),

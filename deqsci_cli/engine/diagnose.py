@@ -1,4 +1,4 @@
-"""`models certify`: whether a model has a fixed point on given captures, and who finds it."""
+"""`models diagnose`: whether a model has a fixed point on given captures, and who finds it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _FAR = 1e-2
 
 
 @dataclass(frozen=True)
-class CertifyConfig:
+class DiagnoseConfig:
     """What is measured.
 
     Attributes:
         model: a released model, an alias, or a model's folder.
         inputs: capture files; the first measurement of each is taken.
-        reading: how they are to be understood.
+        read_options: how they are to be understood.
         side: of the centred crop, pixels; None for the whole picture.
         evaluations: that each iteration may take.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
@@ -43,7 +43,7 @@ class CertifyConfig:
 
     model: str
     inputs: tuple[Path, ...]
-    reading: ReadOptions = field(default_factory=ReadOptions)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     side: int | None = 128
     evaluations: int = 100
     device: str = "auto"
@@ -54,16 +54,17 @@ class CertifyConfig:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Diagnosis:
     """What was found on one capture.
 
     Attributes:
         input: the file.
-        contraction: modulus of the dominant eigenvalue of the map's Jacobian at the fixed point.
-        error: how far that may be off.
+        spectral_radius: of the map's Jacobian at the fixed point, as so many Arnoldi steps show it:
+            the modulus of the dominant eigenvalue.
+        error: how far that may be off: the norm of the Ritz residual.
         dominant: the eigenvalue itself, (real, imaginary).
         rightmost: the eigenvalue of the largest real part, likewise.
-        damping: largest damping of plain iteration that contracts; 0 for none.
+        max_relaxation: largest relaxation with which plain iteration converges; 0 for none.
         plain: residuals of plain iteration, `||f(x) - x|| / ||f(x)||` of every evaluation.
         accelerated: those of Anderson's.
         verdict: `plain`, `accelerated` or `none`: which iteration converges.
@@ -71,19 +72,19 @@ class Certificate:
     """
 
     input: str
-    contraction: float
+    spectral_radius: float
     error: float
     dominant: tuple[float, float]
     rightmost: tuple[float, float]
-    damping: float
+    max_relaxation: float
     plain: list[float]
     accelerated: list[float]
     verdict: str
     words: str
 
 
-def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certificate]:
-    """Measure contraction and residual decay of a model on captures.
+def diagnose(config: DiagnoseConfig, on_event: OnEvent = ignore) -> list[Diagnosis]:
+    """Measure the spectral radius and the decay of the residual of a model on captures.
 
     Raises:
         InputError, ModelError, DeviceError: as their names say.
@@ -95,9 +96,9 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
     settings = replace(
         card, tol=_TOLERANCE, max_iter=config.evaluations, solver="anderson", warmup=()
     )
-    certificates = []
+    diagnoses = []
     for path in config.inputs:
-        capture = config.reading.load(path)
+        capture = config.read_options.load(path)
         for sentence in capture.notes:
             on_event(Note(f"{path.name}: {sentence}"))
         mask = centre(torch.as_tensor(capture.mask), config.side).to(device)
@@ -108,61 +109,68 @@ def certify(config: CertifyConfig, on_event: OnEvent = ignore) -> list[Certifica
                 f = make_map(network, operator, y, settings)
                 state = start_state(f, settings)
                 accelerated = iterate(f, state, settings)
-                plain = iterate(f, state, replace(settings, solver="picard", damping=1.0))
+                plain = iterate(f, state, replace(settings, solver="picard", relaxation=1.0))
             outer = spectrum(f, accelerated.x)[0]
         verdict, words = judge_convergence(
-            outer.radius,
+            outer.spectral_radius,
             outer.rightmost.real,
-            outer.damping,
+            outer.max_relaxation,
             error=outer.error,
             residual=accelerated.residual[0],
         )
         on_event(Note(f"{path}: {words}"))
-        certificates.append(
-            Certificate(
+        diagnoses.append(
+            Diagnosis(
                 str(path),
-                outer.radius,
+                outer.spectral_radius,
                 outer.error,
                 (outer.dominant.real, outer.dominant.imag),
                 (outer.rightmost.real, outer.rightmost.imag),
-                outer.damping,
-                plain.residuals[0],
-                accelerated.residuals[0],
+                outer.max_relaxation,
+                plain.residual_trace[0],
+                accelerated.residual_trace[0],
                 verdict,
                 words,
             )
         )
-    return certificates
+    return diagnoses
 
 
 def judge_convergence(
-    contraction: float, rightmost: float, damping: float, *, error: float, residual: float
+    spectral_radius: float,
+    rightmost: float,
+    max_relaxation: float,
+    *,
+    error: float,
+    residual: float,
 ) -> tuple[str, str]:
     """Which iteration converges near a fixed point, as a word and as a sentence.
 
     Args:
-        contraction: modulus of the Jacobian's dominant eigenvalue.
+        spectral_radius: of the Jacobian.
         rightmost: largest real part of an eigenvalue.
-        damping: largest one of plain iteration that contracts.
+        max_relaxation: largest one with which plain iteration converges.
         error: how far the eigenvalue may be off.
         residual: at which the accelerated iteration stopped.
     """
     if residual > _FAR:
         return "none", f"no fixed point was found: the residual stays at {residual:.1e}"
-    if contraction < 1:
-        doubt = "" if contraction + error < 1 else f", if it is not off by the whole {error:.3f}"
-        words = f"plain iteration converges, by a factor of {contraction:.3f} an evaluation"
+    if spectral_radius < 1:
+        doubt = (
+            "" if spectral_radius + error < 1 else f", unless the estimate is off by {error:.3f}"
+        )
+        words = f"plain iteration converges, by a factor of {spectral_radius:.3f} an evaluation"
         return "plain", words + doubt
     if rightmost < 1:
         return (
             "accelerated",
-            f"plain iteration runs away (eigenvalue of modulus {contraction:.3f}); Anderson's, or "
-            f"one damped below {damping:.2f}, converges",
+            f"plain iteration diverges (eigenvalue of modulus {spectral_radius:.3f}); Anderson's "
+            f"converges, and so does a relaxation below {max_relaxation:.2f}",
         )
     return (
         "none",
-        f"the fixed point repels (eigenvalue with real part {rightmost:.3f}): no damping helps, "
-        "and Anderson's iteration may leave it",
+        f"the fixed point is unstable (eigenvalue with real part {rightmost:.3f}): no relaxation "
+        "helps, and Anderson's iteration may leave it",
     )
 
 

@@ -54,18 +54,18 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
     """
     began = time.perf_counter()
     if config.cluster is not None:  # its workers may stand in another folder
-        reading, folder = config.reading, Path(config.model)
+        options, folder = config.read_options, Path(config.model)
         if zoo.find(config.model) == folder:
             config = replace(config, model=str(folder.absolute()))
         config = replace(
             config,
             inputs=tuple(path.absolute() for path in config.inputs),
             out=config.out.absolute(),
-            reading=replace(reading, mask=reading.mask and reading.mask.absolute()),
+            read_options=replace(options, mask=options.mask and options.mask.absolute()),
             found=tuple(path.absolute() for path in config.found),
         )
     planned = plan(config)
-    run = _Run(config, planned, began, on_event)
+    run = _Reconstruction(config, planned, began, on_event)
     if not planned.jobs:
         return run.report()
     with only_run(config.out):
@@ -89,7 +89,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         return report
 
 
-class _Run:
+class _Reconstruction:
     """A run while it goes on."""
 
     def __init__(self, config: ReconstructConfig, planned: Plan, began: float, on_event: OnEvent):
@@ -165,7 +165,7 @@ class _Run:
             model=config.model,
             fingerprint=self.plan.model.fingerprint,
             settings=self.plan.settings,
-            reading=config.reading,
+            read_options=config.read_options,
             mask=self.plan.mask,
             device=config.device,
             dtype=config.dtype,

@@ -19,7 +19,7 @@ from deqsci_cli.errors import UsageError
 
 OnAdjoint = Callable[[Solution], None]
 
-FORMS = "exact, jfb, neumann:K, phantom:K,DAMPING or unrolled:K"
+FORMS = "exact, jfb, neumann:K, phantom:K,RELAXATION or unrolled:K"
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class GradientForm:
             terms of its series), `phantom` (back-propagation through damped steps at the fixed
             point), or `unrolled` (through all steps from the start, for comparison).
         steps: terms of `neumann` beyond the first; steps of `phantom` and `unrolled`.
-        damping: of the steps of `phantom`, in (0, 1].
+        relaxation: of the steps of `phantom`, in (0, 1].
     """
 
     name: str
     steps: int = 1
-    damping: float = 1.0
+    relaxation: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> GradientForm:
@@ -52,7 +52,7 @@ class GradientForm:
             if len(words) > most[name] or (most[name] and not words):
                 raise ValueError
             form = cls(name, *(convert(w) for convert, w in zip((int, float), words, strict=False)))
-            if form.steps < 1 or not 0 < form.damping <= 1:
+            if form.steps < 1 or not 0 < form.relaxation <= 1:
                 raise ValueError
         except (KeyError, ValueError):
             raise UsageError(f"there is no gradient '{text}'", hint=FORMS) from None
@@ -142,8 +142,8 @@ def differentiable(
     if form.name == "jfb":
         return at.value
     if form.name == "phantom":
-        first = torch.lerp(at.point.detach(), at.value, form.damping)
-        return unroll(f, first, form.steps - 1, form.damping)
+        first = torch.lerp(at.point.detach(), at.value, form.relaxation)
+        return unroll(f, first, form.steps - 1, form.relaxation)
 
     def adjoint(cotangent: Tensor) -> Tensor:
         if form.name == "neumann":
@@ -164,10 +164,10 @@ def differentiable(
     return value
 
 
-def unroll(f: Map, x: Tensor, steps: int, damping: float = 1.0) -> Tensor:
+def unroll(f: Map, x: Tensor, steps: int, relaxation: float = 1.0) -> Tensor:
     """Plain iteration that keeps its whole graph."""
     for _ in range(steps):
-        x = torch.lerp(x, f(x), damping)
+        x = torch.lerp(x, f(x), relaxation)
     return x
 
 

@@ -48,7 +48,7 @@ class EquilibriumSettings:
         solver: `anderson` or `picard`.
         tol: relative residual at which the equilibrium is met.
         max_iter: most evaluations of the solver, after the warm-up.
-        damping: of the solver's steps, in (0, 1].
+        relaxation: of the solver's steps, in (0, 1].
         memory: iterates that Anderson mixes.
         anderson_start_tol: the residual below which it begins to; 0 for from the start.
         regularisation: of Anderson's least squares, relative.
@@ -63,7 +63,7 @@ class EquilibriumSettings:
     solver: str = "anderson"
     tol: float = 1e-3
     max_iter: int = 100
-    damping: float = 1.0
+    relaxation: float = 1.0
     memory: int = 5
     anderson_start_tol: float = 0.0
     regularisation: float = 1e-8
@@ -89,8 +89,8 @@ class EquilibriumSettings:
             raise UsageError("the most iterations must be at least 1")
         if any(iterations < 1 for _, iterations in self.warmup):
             raise UsageError("a level of the warm-up has at least 1 iteration")
-        if not 0 < self.damping <= 1:
-            raise UsageError("the damping lies above 0 and at most at 1")
+        if not 0 < self.relaxation <= 1:
+            raise UsageError("the relaxation lies above 0 and at most at 1")
         if not 1 <= self.memory <= _MOST_MEMORY:
             raise UsageError(f"Anderson's memory must be 1 to {_MOST_MEMORY}")
         for name in ("anderson_start_tol", "regularisation", "absolute_regularisation"):
@@ -158,7 +158,7 @@ def solve(
     return Solution(
         f.video(found.x),
         found.residual,
-        [warm + trace for warm, trace in zip(traces, found.residuals, strict=True)],
+        [warm + trace for warm, trace in zip(traces, found.residual_trace, strict=True)],
         [spent + count for count in found.evaluations],
         found.status,
     )
@@ -215,7 +215,7 @@ def iterate(
     common: dict[str, Any] = {
         "tol": settings.tol,
         "max_iter": settings.max_iter,
-        "damping": settings.damping,
+        "relaxation": settings.relaxation,
         "on_iteration": on_iteration,
     }
     if settings.solver == "picard":

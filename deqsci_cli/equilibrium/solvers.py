@@ -44,7 +44,7 @@ class Solution:
     Attributes:
         x: `(B, …)`, f(x) of the best finite iterate x, the one of the smallest residual.
         residual: of that iterate; infinite where none was finite.
-        residuals: `||f(x) - x|| / ||f(x)||` of every evaluation.
+        residual_trace: `||f(x) - x|| / ||f(x)||` of every evaluation.
         evaluations: of the map.
         status: `converged` (the last residual met the tolerance), `max_iter`, or `diverged`
             (a value that is not finite, or a state grown a thousandfold).
@@ -52,7 +52,7 @@ class Solution:
 
     x: Tensor
     residual: list[float]
-    residuals: list[list[float]]
+    residual_trace: list[list[float]]
     evaluations: list[int]
     status: list[Status]
 
@@ -77,7 +77,7 @@ def unit(x: Tensor) -> tuple[Tensor, Tensor]:
     return x / divisor, lengths
 
 
-class _Run:
+class _BatchState:
     """The book-keeping that every solver shares: who is active, the best iterates, the traces."""
 
     def __init__(self, f: Map, x0: Tensor, tol: float, on_iteration: OnIteration | None):
@@ -89,7 +89,7 @@ class _Run:
         self.best = x0.clone()
         self.scale = norms(x0).cpu()
         self.best_residual = torch.full_like(self.scale, torch.inf)
-        self.residuals: list[list[float]] = [[] for _ in range(x0.shape[0])]
+        self.residual_trace: list[list[float]] = [[] for _ in range(x0.shape[0])]
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
 
@@ -109,12 +109,12 @@ class _Run:
         self.best[winners] = fx[better]
         self.best_residual[winners] = residual[better]
         done = sound & (residual <= self.tol)
-        reading = zip(
+        samples = zip(
             self.active.tolist(), residual.tolist(), finite.tolist(), sound.tolist(),
             done.tolist(), strict=True,
         )  # fmt: skip
-        for sample, value, is_finite, is_sound, is_done in reading:
-            self.residuals[sample].append(value if is_finite else float("inf"))
+        for sample, value, is_finite, is_sound, is_done in samples:
+            self.residual_trace[sample].append(value if is_finite else float("inf"))
             if is_done:
                 self.status[sample] = "converged"
             elif not is_sound:
@@ -137,9 +137,9 @@ class _Run:
         return self.full_map(batch)[self.active]
 
     def solution(self) -> Solution:
-        evaluations = [len(trace) for trace in self.residuals]
+        evaluations = [len(trace) for trace in self.residual_trace]
         residual = self.best_residual.tolist()
-        return Solution(self.best, residual, self.residuals, evaluations, self.status)
+        return Solution(self.best, residual, self.residual_trace, evaluations, self.status)
 
 
 def _check(f: Map, x0: Tensor) -> None:
@@ -153,26 +153,26 @@ def picard(
     *,
     tol: float,
     max_iter: int,
-    damping: float = 1.0,
+    relaxation: float = 1.0,
     on_iteration: OnIteration | None = None,
 ) -> Solution:
-    """Plain iteration, `x <- x + damping * (f(x) - x)`.
+    """Plain iteration, `x <- x + relaxation * (f(x) - x)`.
 
     Args:
         f: the map.
         x0: the start, `(B, …)`, finite.
         tol: relative residual at which a sample is done.
         max_iter: most evaluations of a sample.
-        damping: in (0, 1]; less than 1 tames eigenvalues below -1.
+        relaxation: in (0, 1]; less than 1 tames eigenvalues below -1.
         on_iteration: told the number of evaluations, the best residuals `(B,)` and what
             would be the answer by now, `(B, …)`.
     """
     _check(f, x0)
-    run = _Run(f, x0, tol, on_iteration)
+    run = _BatchState(f, x0, tol, on_iteration)
     x = x0
     while run.active.numel() and run.count < max_iter:
         fx, going = run.evaluate(x)
-        x = fx if damping == 1.0 else torch.lerp(x, fx, damping)
+        x = fx if relaxation == 1.0 else torch.lerp(x, fx, relaxation)
         if not bool(going.all()):
             run.narrow(going)
             x = x[going]
@@ -186,7 +186,7 @@ def anderson(
     tol: float,
     max_iter: int,
     memory: int = 5,
-    damping: float = 1.0,
+    relaxation: float = 1.0,
     anderson_start_tol: float = 0.0,
     regularisation: float = 1e-8,
     absolute_regularisation: float = 0.0,
@@ -210,8 +210,8 @@ def anderson(
         tol: relative residual at which a sample is done.
         max_iter: most evaluations of a sample.
         memory: how many iterates are mixed.
-        damping: share of the residual in the step, in (0, 1].
-        anderson_start_tol: a sample takes plain steps until its residual is below this, though ten at
+        relaxation: share of the residual in the step, in (0, 1].
+        anderson_start_tol: a sample takes plain steps until its residual is below this, but ten at
             most; 0 to mix from the start.
         regularisation: relative floor of the scaled Gram matrix's eigenvalues.
         absolute_regularisation: added to the unscaled Gram matrix's diagonal; the published
@@ -220,7 +220,7 @@ def anderson(
             would be the answer by now, `(B, …)`.
     """
     _check(f, x0)
-    run = _Run(f, x0, tol, on_iteration)
+    run = _BatchState(f, x0, tol, on_iteration)
     b, n = x0.shape[0], x0[0].numel()
     # The ring buffer: iterates and residuals, and the residuals' Gram matrix.
     history = x0.new_zeros(b, memory, n)
@@ -231,7 +231,7 @@ def anderson(
         slot, held = run.count % memory, min(run.count + 1, memory)
         fx, going = run.evaluate(x)
         if anderson_start_tol and run.count <= _PLAIN_STEPS:
-            last = torch.tensor([run.residuals[sample][-1] for sample in run.active.tolist()])
+            last = torch.tensor([run.residual_trace[sample][-1] for sample in run.active.tolist()])
             gram[last > anderson_start_tol] = _no_history(1, memory)
         history[:, slot] = x.flatten(1)
         residuals[:, slot] = (fx - x).flatten(1)
@@ -246,9 +246,9 @@ def anderson(
         gram[:, :held, slot] = row
         weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
         weights = weights.to(x0).unsqueeze(2)
-        mixed = weights[:, 0] * (history[:, 0] + damping * residuals[:, 0])
+        mixed = weights[:, 0] * (history[:, 0] + relaxation * residuals[:, 0])
         for i in range(1, held):
-            mixed += weights[:, i] * (history[:, i] + damping * residuals[:, i])
+            mixed += weights[:, i] * (history[:, i] + relaxation * residuals[:, i])
         x = mixed.view(-1, *x0.shape[1:])
     return run.solution()
 

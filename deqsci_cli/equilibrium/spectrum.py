@@ -20,18 +20,18 @@ class Spectrum:
         rightmost: the one of the largest real part.
         error: how far the dominant one may be off (the norm of its Ritz residual; for a normal
             matrix a bound).
-        damping: the largest damping with which plain iteration contracts on all Ritz values; 0 if
-            there is none. It is above 1 where the undamped iteration does.
+        max_relaxation: the largest relaxation with which plain iteration converges on all Ritz
+            values; 0 if there is none. It is above 1 where the undamped iteration converges.
     """
 
     dominant: complex
     rightmost: complex
     error: float
-    damping: float
+    max_relaxation: float
 
     @property
-    def radius(self) -> float:
-        """The contraction estimate: below 1, plain iteration converges near the fixed point."""
+    def spectral_radius(self) -> float:
+        """The largest modulus: below 1, plain iteration converges near the fixed point."""
         return abs(self.dominant)
 
 

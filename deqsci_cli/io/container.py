@@ -16,7 +16,7 @@ from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import Stack
 from deqsci_cli.io.file_version import FileStamp, FileVersion, version_of
 from deqsci_cli.io.limits import check_budget
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Container:
         Raises:
             InputError: something wrote to the file since.
         """
-        with reading(self.path, "file"):
+        with input_errors(self.path, "file"):
             return version_of(self.stream, self.stamp)
 
     def entry(self, key: str, option: str = "key") -> Entry:

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,5 @@ def read_version(path: Path) -> FileVersion:
     Raises:
         InputError: it cannot be read, or something writes to it.
     """
-    with reading(path, "file"), path.open("rb") as stream:
+    with input_errors(path, "file"), path.open("rb") as stream:
         return version_of(stream, stamp_of(stream, path))

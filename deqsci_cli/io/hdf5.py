@@ -14,7 +14,7 @@ from deqsci_cli.errors import InputError
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 _MOST_OBJECTS = 2000
 _DEEPEST = 8
@@ -33,7 +33,7 @@ def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
         InputError: for a damaged file.
     """
     path = stamp.path
-    with reading(path, "HDF5 file"), h5py.File(stream, "r") as file:
+    with input_errors(path, "HDF5 file"), h5py.File(stream, "r") as file:
         matlab = file.userblock_size >= 512 and _is_matlab(stream)
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
         attributes = {
@@ -54,7 +54,7 @@ def _is_matlab(stream: BufferedReader) -> bool:
 
 
 def _load(stream: BufferedReader, path: Path, key: str, matlab: bool) -> np.ndarray:
-    with reading(path, "HDF5 file"), h5py.File(stream, "r") as file:
+    with input_errors(path, "HDF5 file"), h5py.File(stream, "r") as file:
         dataset = file[key]
         if dataset.chunks:
             # One chunk is unpacked whole, however small the dataset.

@@ -13,7 +13,7 @@ import numpy as np
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.limits import check_budget
 from deqsci_cli.io.paths import is_file
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 # Pillow's modes that are read as they are (imageio makes colours of palettes), and those that it
@@ -50,17 +50,17 @@ def image_frames(path: Path) -> Iterator[np.ndarray]:
     Raises:
         InputError: for a damaged file, or one over the byte budget, before it is unpacked.
     """
-    with reading(path, "picture"), iio.imopen(path, "r", plugin="pillow") as file:
+    with input_errors(path, "picture"), iio.imopen(path, "r", plugin="pillow") as file:
         shape = file.properties(index=0).shape
         check_budget(shape, 1, path=path, what="the picture")
         # Counting GIF frames walks through their headers without unpacking them.
         number = _all_properties(file).n_images or 1
         check_budget((number, *shape[:2]), 1, path=path, what="the sequence of pictures")
-    with reading(path, "picture"):
+    with input_errors(path, "picture"):
         pictures: Any = iio.imopen(path, "r", plugin="pillow")
     try:
         for index in range(number):
-            with reading(path, "picture"):
+            with input_errors(path, "picture"):
                 frame = pictures.read(index=index, mode=_mode(pictures, index, path))
             yield _as_unsigned(luma(np.asarray(frame)), path)
     finally:
@@ -100,7 +100,7 @@ def _all_properties(file: Any) -> Any:
 
 def folder_images(folder: Path) -> list[Path]:
     """The pictures directly in `folder`, 2 before 10; hidden files are left out."""
-    with reading(folder, "folder"):
+    with input_errors(folder, "folder"):
         files = [
             file
             for file in folder.iterdir()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from deqsci_cli.config import build
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
     descriptor = _open_regular(path)
     try:
         size = os.fstat(descriptor).st_size
-        with reading(path, "file"), os.fdopen(descriptor, "rb", closefd=False) as file:
+        with input_errors(path, "file"), os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(most + 1) if size <= most else b""
     finally:
         os.close(descriptor)
@@ -95,41 +95,46 @@ def parse_json(data: bytes | str) -> Any:
     return content
 
 
-def from_json(data: bytes | str, kind: type[T]) -> T:
+def from_json(data: bytes | str, kind: type[T], *, schema: str | None = None) -> T:
     """JSON as the dataclass that it was written from.
 
     Args:
         data: the JSON.
         kind: a dataclass that `config.build` can make of a table.
+        schema: the value that its key `schema` must have; None where it needs none.
 
     Raises:
-        ValueError: it is none, or a value is not of its field's type.
+        ValueError: it is no JSON, of another schema, or a value is not of its field's type.
     """
     content = parse_json(data)
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
+    if schema is not None and content.get("schema") != schema:
+        raise ValueError(f"its schema is {content.get('schema')!r}, not {schema!r}")
     try:
         return build(kind, content)
     except UsageError as error:
         raise ValueError(str(error)) from error
 
 
-def read_json(path: Path, kind: type[T], *, what: str, again: str, most: int) -> T:
+def read_json(
+    path: Path, kind: type[T], *, what: str, again: str, most: int, schema: str | None = None
+) -> T:
     """A JSON file as the dataclass that it was written from.
 
     Args:
         path: of the file.
-        kind: as for `from_json`.
+        kind, schema: as for `from_json`.
         what: the file, as `card`, for the error.
         again: what gives a sound file.
         most: bytes that it may have.
 
     Raises:
-        InputError: it cannot be read, is no JSON, or a value is not of its field's type.
+        InputError: it cannot be read, is no JSON or of another schema, or a value is not of its field's type.
         DeviceError: it does not fit in memory.
     """
     try:
-        return from_json(read_regular(path, most=most), kind)
+        return from_json(read_regular(path, most=most), kind, schema=schema)
     except ValueError as error:
         raise InputError(f"the {what} cannot be read: {error}", path=path, hint=again) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion, changed
 from deqsci_cli.io.opening import open_container
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def open_mask(path: str | Path) -> MaskFile:
 
 
 def _stat(path: Path) -> os.stat_result:
-    with reading(path, "file"):
+    with input_errors(path, "file"):
         return path.stat()
 
 

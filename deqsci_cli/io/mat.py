@@ -17,7 +17,7 @@ from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.limits import check_budget
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 _MATRIX, _COMPRESSED = 14, 15
 # Long enough for flags, dimensions and name of any sound variable.
@@ -71,7 +71,7 @@ def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
         InputError: for a damaged file, or headers that contradict the data's length.
     """
     path = stamp.path
-    with reading(path, "MATLAB 5.0 file"):
+    with input_errors(path, "MATLAB 5.0 file"):
         stream.seek(0)
         entries: dict[str, Entry] = {}
         for entry in _scan(stream, stamp):
@@ -89,7 +89,7 @@ def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
 
 
 def _load(stream: BufferedReader, path: Path, key: str) -> Any:
-    with reading(path, "MATLAB 5.0 file"):
+    with input_errors(path, "MATLAB 5.0 file"):
         stream.seek(0)
         return scipy.io.loadmat(stream, variable_names=[key], mat_dtype=True)[key]
 

@@ -10,7 +10,7 @@ from deqsci_cli.errors import InputError
 from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import stamp_of
-from deqsci_cli.io.read_errors import reading, require_file
+from deqsci_cli.io.read_errors import input_errors, require_file
 from deqsci_cli.io.sniff import sniff_stream
 
 
@@ -24,7 +24,7 @@ def open_container(path: str | Path) -> Iterator[Container]:
         InputError: for a missing, damaged or foreign file.
     """
     file = require_file(path)
-    with reading(file, "file"):
+    with input_errors(file, "file"):
         stream = file.open("rb")
     with stream:
         stamp = stamp_of(stream, file)

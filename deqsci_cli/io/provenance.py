@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli import __version__
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 
 def make_provenance(
@@ -91,7 +91,7 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     digest = hashlib.sha256()
     size = 0
-    with reading(path, "file"):
+    with input_errors(path, "file"):
         files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         for file in files:
             with file.open("rb") as stream:

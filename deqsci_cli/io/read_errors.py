@@ -13,7 +13,7 @@ from deqsci_cli.errors import DeqsciError, DeviceError, InputError
 
 
 @contextmanager
-def reading(path: str | Path, kind: str) -> Iterator[None]:
+def input_errors(path: str | Path, kind: str) -> Iterator[None]:
     """Turn whatever a library raises while it reads `path` into an InputError.
 
     File libraries raise nearly every built-in exception on damaged files (struct.error, zlib

@@ -6,7 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from deqsci_cli.io.read_errors import reading, require_file
+from deqsci_cli.io.read_errors import input_errors, require_file
 
 Kind = Literal["mat", "hdf5", "tiff", "other"]
 
@@ -23,13 +23,13 @@ def sniff(path: str | Path) -> Kind:
         InputError: if there is no such file or it may not be read.
     """
     file = require_file(path)
-    with reading(file, "file"), file.open("rb") as stream:
+    with input_errors(file, "file"), file.open("rb") as stream:
         return sniff_stream(stream, file)
 
 
 def sniff_stream(stream: BufferedReader, path: Path) -> Kind:
     """As `sniff`, of an open file."""
-    with reading(path, "file"):
+    with input_errors(path, "file"):
         stream.seek(0)
         head = stream.read(HDF5_OFFSETS[-1] + len(HDF5_SIGNATURE))
     if any(head[offset : offset + 8] == HDF5_SIGNATURE for offset in HDF5_OFFSETS):

@@ -24,7 +24,7 @@ from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.greys import Greys, greys
 from deqsci_cli.io.libtiff import unpack
 from deqsci_cli.io.limits import check_budget
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
 LARGEST_IMAGEJ = 2**32 - 2**25
@@ -112,7 +112,7 @@ def describe_tiff(stream: BufferedReader, stamp: FileStamp) -> Container:
         InputError: for a damaged file.
     """
     path = stamp.path
-    with reading(path, "TIFF file"), _open(stream, path) as file:
+    with input_errors(path, "TIFF file"), _open(stream, path) as file:
         entries: dict[str, Entry] = {}
         for index, series in enumerate(file.series):
             entry = _entry(series, index)
@@ -198,7 +198,7 @@ def _ome_attributes(description: str) -> dict[str, Any]:
 
 
 def _load(stream: BufferedReader, path: Path, index: int) -> np.ndarray:
-    with reading(path, "TIFF file"), _open(stream, path) as file:
+    with input_errors(path, "TIFF file"), _open(stream, path) as file:
         series = file.series[index]
         page = series.keyframe
         if page.is_tiled and page.dtype is not None:

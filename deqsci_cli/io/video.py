@@ -1,4 +1,4 @@
-"""ReadOptions grey clips: video files, GIFs, pictures, folders of them, and stacks."""
+"""Reading grey clips: video files, GIFs, pictures, folders of them, and stacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deqsci_cli.io.images import folder_images, image_frames, is_image, natural
 from deqsci_cli.io.limits import byte_budget, check_budget
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.paths import is_dir, is_file, is_link
-from deqsci_cli.io.read_errors import reading
+from deqsci_cli.io.read_errors import input_errors
 from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 
@@ -86,7 +86,7 @@ def list_videos(folder: str | Path) -> list[Path]:
 
 def _clips(folder: Path, depth: int) -> list[Path]:
     found = []
-    with reading(folder, "folder"):
+    with input_errors(folder, "folder"):
         children = sorted(child for child in folder.iterdir() if child.name[0] != ".")
     for child in children:
         if is_file(child) and child.suffix.lower() in _CLIP_SUFFIXES:
@@ -152,7 +152,7 @@ def _frames(path: Path, itemsize: int, stop: int | None) -> Iterator[np.ndarray]
         for image in images:
             yield from _stack_frames(image) if _is_stack(image) else image_frames(image)
         return
-    with reading(path, "file"), path.open("rb") as stream:
+    with input_errors(path, "file"), path.open("rb") as stream:
         head = stream.read(1024)
     if is_image(head):
         yield from image_frames(path)
@@ -196,17 +196,17 @@ def _video_frames(path: Path, itemsize: int, stop: int | None) -> Iterator[np.nd
             path=path,
             hint='pip install "deqsci[video]"',
         ) from error
-    with reading(path, "video"):
+    with input_errors(path, "video"):
         file = iio.imopen(path, "r", plugin="pyav")
     try:
-        with reading(path, "video"):
+        with input_errors(path, "video"):
             reader: Any = file
             shape = reader.properties(index=...).shape
             known = shape[0] if stop is None else min(shape[0] or stop, stop)
             check_budget((max(known, 1), *shape[1:3]), itemsize, path=path, what="the video")
             frames = iter(reader.iter(format="gray"))
         while True:
-            with reading(path, "video"):
+            with input_errors(path, "video"):
                 frame = next(frames, None)
             if frame is None:
                 return

@@ -69,10 +69,10 @@ class BidirectionalRNN(Denoiser):
         width = features + state
         self.state = state
         self.frames = FFDNet(channels, depth)
-        self.enter = nn.ModuleList((convolution(17, width), convolution(width, features)))
+        self.head = nn.ModuleList((convolution(17, width), convolution(width, features)))
         self.forwards = _Cell(features, state, blocks)
         self.backwards = _Cell(features, state, blocks)
-        self.leave = nn.ModuleList(
+        self.tail = nn.ModuleList(
             (convolution(features + features, width), convolution(width, 4, gain=0.0))
         )
 
@@ -90,7 +90,7 @@ class BidirectionalRNN(Denoiser):
         levels = frame_levels(sigma, video)
         chunk = frames_at_once(seen)
         parts = zip(seen.split(chunk), levels.split(chunk), strict=True)
-        entered = torch.cat([self._enter(*part) for part in parts])
+        entered = torch.cat([self._head(*part) for part in parts])
         frames = list(entered.view(b, t, *entered.shape[1:]).unbind(1))
         state = frames[0].new_zeros(b, self.state, *entered.shape[-2:])
         for times, cell in ((range(t), self.forwards), (reversed(range(t)), self.backwards)):
@@ -98,16 +98,16 @@ class BidirectionalRNN(Denoiser):
                 frames[time], state = cell(frames[time], state)
         passed = torch.stack(frames, dim=1).flatten(0, 1)
         both = zip(passed.split(chunk), entered.split(chunk), strict=True)
-        noise = torch.cat([self._leave(torch.cat(pair, dim=1)) for pair in both])
+        noise = torch.cat([self._tail(torch.cat(pair, dim=1)) for pair in both])
         return (alone - (levels * noise).view_as(alone))[..., :h, :w]
 
-    def _enter(self, seen: Tensor, sigma: Tensor) -> Tensor:
-        first, second = self.enter
+    def _head(self, seen: Tensor, sigma: Tensor) -> Tensor:
+        first, second = self.head
         small = F.pixel_unshuffle(seen, 2)
         level = sigma.expand(-1, -1, *small.shape[-2:])
         small = torch.cat((small, level), dim=1).contiguous(memory_format=torch.channels_last)
         return second(first(small).relu_()).relu_()
 
-    def _leave(self, features: Tensor) -> Tensor:
-        first, second = self.leave
+    def _tail(self, features: Tensor) -> Tensor:
+        first, second = self.tail
         return F.pixel_shuffle(second(first(features).relu_()), 2)

@@ -97,7 +97,7 @@ class _Window(nn.Module):
 class VideoUNet(Denoiser):
     """`D(x) = x - sigma n(x)`, n a U-Net from half resolution on, over all frames of a film.
 
-    Space is convolved, time comes in by a window of frames at the entrance and by shifted channels
+    Space is convolved, time comes in by a window of frames at the head and by shifted channels
     in each block, which cost next to nothing. sigma is a channel of its own. Any number of frames,
     any size.
     Sources: U-Net, arXiv 1505.04597; FFDNet's half resolution and noise map, arXiv 1710.04026;
@@ -109,7 +109,7 @@ class VideoUNet(Denoiser):
         blocks: at each scale, on the way down and again on the way up.
         measurement: also sees the normalised measurement, and what it leaves for a frame when the
             other frames are taken out.
-        window: frames on either side that the entrance sees, through two convolutions of its own.
+        window: frames on either side that the head sees, through two convolutions of its own.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class VideoUNet(Denoiser):
         self.sees_measurement = measurement
         self.reach = window
         entering = 5 + 8 * measurement + 8 * window
-        self.enter = convolution(entering, widths[0])
+        self.head = convolution(entering, widths[0])
         self.window = _Window(entering, widths[0]) if window else None
         scales = list(pairwise(widths))
         self.down = nn.ModuleList(convolution(wide, deep, 2, stride=2) for wide, deep in scales)
         self.up = nn.ModuleList(convolution(deep, 4 * wide, 1) for wide, deep in scales)
-        self.falling = nn.ModuleList(_Scale(width, blocks) for width in widths)
-        self.rising = nn.ModuleList(_Scale(width, blocks) for width in widths)
-        self.leave = convolution(widths[0], 4, gain=0.1)
+        self.encoder = nn.ModuleList(_Scale(width, blocks) for width in widths)
+        self.decoder = nn.ModuleList(_Scale(width, blocks) for width in widths)
+        self.tail = convolution(widths[0], 4, gain=0.1)
 
     def load_weights_from(self, other: Denoiser) -> None:
         """Do what another does, which may have fewer blocks, and see less."""
@@ -144,7 +144,7 @@ class VideoUNet(Denoiser):
         for name, own in self.state_dict().items():
             if name not in learned:  # a further block, or the window, which adds nothing as yet
                 grown[name] = torch.zeros_like(own) if ".outer." in name else own
-            elif name in ("enter.weight", "window.inner.weight"):
+            elif name in ("head.weight", "window.inner.weight"):
                 grown[name] = _see_more(learned[name], own.shape[1], self, other)
         self.load_state_dict(grown)
 
@@ -158,19 +158,19 @@ class VideoUNet(Denoiser):
         others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)
         parts = (small[:, :4], noise_map, small[:, 4:], *(o.flatten(0, 1) for o in others))
         entering = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
-        features, kept = self.enter(entering).relu_(), []
+        features, kept = self.head(entering).relu_(), []
         if self.window is not None:
             features = features + self.window(entering)
-        for depth, falling in enumerate(self.falling):
+        for depth, scale in enumerate(self.encoder):
             if depth:
                 kept.append(features)
                 features = self.down[depth - 1](features).relu_()
-            features = falling(features, t)
-        for depth in reversed(range(len(self.rising))):
-            features = self.rising[depth](features, t)
+            features = scale(features, t)
+        for depth in reversed(range(len(self.decoder))):
+            features = self.decoder[depth](features, t)
             if depth:
                 features = F.pixel_shuffle(self.up[depth - 1](features), 2) + kept.pop()
-        noise = levels * F.pixel_shuffle(self.leave(features), 2)
+        noise = levels * F.pixel_shuffle(self.tail(features), 2)
         return video - noise[..., :h, :w].reshape(video.shape)
 
 

@@ -49,12 +49,12 @@ def compute_metrics(video: np.ndarray, truth: np.ndarray | None) -> dict[str, An
     if truth is None:
         return {}
     seen = np.clip(video[: len(truth)], 0, 1)
-    peaks, likeness = psnr(seen, truth), ssim(seen, truth)
+    frame_psnr, frame_ssim = psnr(seen, truth), ssim(seen, truth)
     return {
-        "psnr": float(np.mean(peaks)),
-        "ssim": None if likeness is None else float(np.mean(likeness)),
-        "frame_psnr": tuple(peaks),
-        "frame_ssim": None if likeness is None else tuple(likeness),
+        "psnr": float(np.mean(frame_psnr)),
+        "ssim": None if frame_ssim is None else float(np.mean(frame_ssim)),
+        "frame_psnr": tuple(frame_psnr),
+        "frame_ssim": None if frame_ssim is None else tuple(frame_ssim),
     }
 
 
@@ -69,6 +69,6 @@ def _ssim(a: np.ndarray, b: np.ndarray) -> float:
     variance_a = _blur(a * a) - mean_a**2
     variance_b = _blur(b * b) - mean_b**2
     covariance = _blur(a * b) - mean_a * mean_b
-    likeness = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
-    total = (mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2)
-    return float((likeness / total).mean())
+    numerator = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
+    denominator = (mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2)
+    return float((numerator / denominator).mean())

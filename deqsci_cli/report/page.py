@@ -50,7 +50,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmView:
     """One reconstruction of a scene.
 
     Attributes:
@@ -76,7 +76,7 @@ class Scene:
     """
 
     title: str
-    films: tuple[Film, ...]
+    films: tuple[FilmView, ...]
     pictures: Callable[[], Pictures] | None = None
     tol: float | None = None
 
@@ -164,7 +164,7 @@ def _charts(scene: Scene) -> list[str]:
         return found
 
     kinds: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-        ("residuals", "evaluations", "residual", {"log": True, "level": scene.tol}),
+        ("residual_trace", "evaluations", "residual", {"log": True, "level": scene.tol}),
         ("psnr_trace", "evaluations", "PSNR (dB)", {}),
         ("frame_psnr", "frame", "PSNR (dB)", {}),
     )
@@ -195,8 +195,8 @@ def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
         if video is None:
             continue
         frames, height, width = video.shape
-        peaks = getattr(film.figures, "frame_psnr", None)
-        pane(film.label, to_8_bits(video), moves=True, psnr=peaks)
+        frame_psnr = getattr(film.figures, "frame_psnr", None)
+        pane(film.label, to_8_bits(video), moves=True, psnr=frame_psnr)
         if pictures.truth is not None:
             error = np.abs(np.clip(video[: len(pictures.truth)], 0, 1) - pictures.truth)
             pane(f"error of {film.label} × {_ERROR_GAIN}", _heat(error * _ERROR_GAIN), moves=True)

@@ -20,7 +20,7 @@ from deqsci_cli.io.paths import exists, is_dir
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.io.read_options import ReadOptions
-from deqsci_cli.report.page import Film, Page, Pictures, Scene, need_page, render
+from deqsci_cli.report.page import FilmView, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
 from deqsci_cli.runtime.isolation import isolated
 
@@ -44,7 +44,7 @@ class _Config:
     """What a page needs of a run's config: how its captures are read."""
 
     equilibrium: _Settings
-    reading: ReadOptions
+    read_options: ReadOptions
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _alone(file: Path) -> tuple[Page, list[Path]]:
     page = Page(
         title=file.name,
         summary=f"{count} frames of {width}×{height} pixels",
-        scenes=[Scene(file.stem, (Film("film", None, _link(file)),), lambda: pictures)],
+        scenes=[Scene(file.stem, (FilmView("film", None, _link(file)),), lambda: pictures)],
         facts=film.provenance or {},
     )
     return page, []
@@ -196,7 +196,7 @@ def _scenes(
     records: Iterable[Record], config: _Config, origin: _Provenance, folder: Path, *, apart: bool
 ) -> list[Scene]:
     hashes = {source.path: source.sha256 for source in origin.inputs}
-    load = config.reading.load
+    load = config.read_options.load
 
     @lru_cache(maxsize=1)
     def capture_of(path: str) -> Capture | str:
@@ -220,7 +220,7 @@ def _scenes(
             measurement = capture.measurements[record.index]
             return Pictures(measurement, capture.truth_of(record.index), (video,))
 
-        film = Film(record.model, record, _link(file))
+        film = FilmView(record.model, record, _link(file))
         return Scene(file.stem, (film,), pictures, config.equilibrium.tol)
 
     return [scene(record) for record in records]

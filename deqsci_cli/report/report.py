@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.json_file import read_json
 from deqsci_cli.io.provenance import plain
 
-SCHEMA = "deqsci-report/1"
+SCHEMA = "deqsci-report/2"
 
 #: the file's name in a run's folder
 REPORT = "report.json"
@@ -46,8 +46,8 @@ class Record:
         status: `converged`, `max_iter` or `diverged`.
         evaluations: of the network, the warm-up among them.
         residual: `||f(x) - x|| / ||f(x)||` of the answer (null where nothing was finite).
-        residuals: of every evaluation.
-        psnr_trace: after every evaluation, of what would be the answer by then, dB; null without truth.
+        residual_trace: of every evaluation.
+        psnr_trace: dB, of the answer that each evaluation would have given; null without truth.
         seconds: from the measurement in memory to the film in memory.
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
@@ -68,7 +68,7 @@ class Record:
     status: str
     evaluations: int
     residual: float | None
-    residuals: tuple[float | None, ...]
+    residual_trace: tuple[float | None, ...]
     seconds: float
     scale: float
     scale_rule: str
@@ -129,9 +129,9 @@ class Report:
         Raises:
             InputError: it cannot be read, or is no report.
         """
-        found = read_json(path, _Content, what="report", again=_ANEW, most=_MOST_BYTES)
-        if found.schema != SCHEMA:
-            raise InputError(f"the file is no report of {SCHEMA}", path=path, hint=_ANEW)
+        found = read_json(
+            path, _Content, what="report", again=_ANEW, most=_MOST_BYTES, schema=SCHEMA
+        )
         return cls(
             found.config, found.provenance, list(found.measurements), list(found.failures),
             found.skipped, found.seconds,

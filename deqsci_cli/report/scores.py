@@ -28,7 +28,7 @@ class Score:
         status: `converged`, `max_iter` or `diverged`.
         evaluations: of the network.
         residual: of the answer; None where nothing was finite.
-        residuals: of every evaluation.
+        residual_trace: of every evaluation.
         psnr_trace: after every evaluation, of what would be the answer by then, dB.
         seconds: from the measurement in memory to the film in memory.
         memory: the most that was held meanwhile beyond the start, bytes; None where the system
@@ -50,7 +50,7 @@ class Score:
     status: str
     evaluations: int
     residual: float | None
-    residuals: tuple[float, ...]
+    residual_trace: tuple[float, ...]
     psnr_trace: tuple[float, ...]
     seconds: float
     memory: int | None
@@ -67,7 +67,7 @@ def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for model, value in dict.fromkeys((s.model, s.value) for s in scores):
         alike = [s for s in scores if (s.model, s.value) == (model, value)]
-        likeness = [s.ssim for s in alike if s.ssim is not None]
+        similarities = [s.ssim for s in alike if s.ssim is not None]
         memory = [s.memory for s in alike if s.memory is not None]
         rows.append(
             {
@@ -75,7 +75,7 @@ def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
                 "model": model,
                 "value": value,
                 "psnr": float(np.mean([s.psnr for s in alike])),
-                "ssim": float(np.mean(likeness)) if likeness else None,
+                "ssim": float(np.mean(similarities)) if similarities else None,
                 "converged": float(np.mean([s.status == "converged" for s in alike])),
                 "evaluations": float(np.mean([s.evaluations for s in alike])),
                 "seconds": float(np.mean([s.seconds for s in alike])),

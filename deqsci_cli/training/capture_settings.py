@@ -29,15 +29,15 @@ class CaptureSettings:
         mask_file: a camera's own calibrated mask, to train for that camera alone: pieces of it
             take the place of all these, its number of frames that of `frames`.
         frame_strides: every n-th frame of a clip is taken, n drawn from these.
-        still_image_prob: share of the captures that film one frame of a clip with a moving camera. What a
-            snapshot camera is for moves little from one coded frame to the next, clips of a
+        still_image_prob: share of the captures that film one frame of a clip with a moving camera.
+            A snapshot camera films what moves little from one coded frame to the next. Clips of a
             common camera move far more: a model trained on these alone learns to blur.
         picture_prob: share of these that film a clip of a single frame, each as likely, where there
             are such clips beside longer ones.
         max_pan: fastest movement of that camera, pixels a frame. Slow ones are more frequent, and a
             fifth of these captures stands quite still.
-        moving_object_prob: share of those captures in which a part of another clip moves by itself before
-            the picture, in a random outline.
+        moving_object_prob: share of those captures in which a part of another clip moves by itself
+            before the picture, in a random outline.
         max_objects: most such parts in a capture, each number as likely.
         rotation: fastest turn of the moving camera, and of such a part, degrees a frame.
         acceleration: greatest acceleration of either, pixels a frame and frame.
@@ -45,11 +45,11 @@ class CaptureSettings:
         elastic_prob: how likely either bends smoothly as well.
         motion_blur_prob: share of the captures by a moving camera whose frames are blurred by what
             moves while they are exposed, for half of a frame's time to all of it.
-        downsample_prob: share of the crops taken at half resolution, where the clip is large enough; they
-            have finer detail, and less of what a video codec has left of its own.
-        upsample_prob: share of the crops taken at twice the resolution; they have coarser detail and move
-            further, as films of larger sensors do.
-        gain_range: least and greatest factor; what exceeds white is clipped.
+        downsample_prob: share of the crops taken at half resolution, where the clip is large
+            enough. They have finer detail, and less of a video codec's artefacts.
+        upsample_prob: share of the crops taken at twice the resolution. They have coarser detail
+            and move further, as films of larger sensors do.
+        gain_range: least and greatest factor of the intensities; what exceeds white is clipped.
         noise_range: least and greatest standard deviation of the measurement's noise, in units of
             one frame's white. Every capture draws its own, each as likely, or, where the least is
             above 0, each factor as likely.
@@ -59,8 +59,8 @@ class CaptureSettings:
             one frame's white.
         clipped_prob: share of the captures whose sensor clips its brightest pixels, up to a tenth.
             The model is told: in its mask such pixels are closed.
-        hot_pixel_prob: share of the captures whose measurement has a few hot pixels, up to five whites too
-            bright.
+        hot_pixel_prob: share of the captures whose measurement has a few hot pixels, up to five
+            whites too bright.
     """
 
     frames: tuple[int, ...] = (8,)
@@ -95,12 +95,14 @@ class CaptureSettings:
             if not getattr(self, name):
                 raise UsageError(f"{name} must hold at least one value")
         if min(*self.frames, *self.frame_strides) < 1:
-            raise UsageError("frames and speeds must be at least 1")
+            raise UsageError("frames and frame_strides must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
         sizes = self.downsample_prob + self.upsample_prob
         if not all(0 <= s <= 1 for s in (self.downsample_prob, self.upsample_prob, sizes)):
-            raise UsageError("half + double is a share between 0 and 1, and so is each")
+            raise UsageError(
+                "downsample_prob, upsample_prob and their sum are shares between 0 and 1"
+            )
         shares = (
             "still_image_prob",
             "picture_prob",
@@ -127,9 +129,9 @@ class CaptureSettings:
         if self.shear > 1:
             raise UsageError("shear is at most 1, where things fold")
         if self.max_objects < 1:
-            raise UsageError("most_objects must be at least 1")
+            raise UsageError("max_objects must be at least 1")
         if not 0 < self.gain_range[0] <= self.gain_range[1] < math.inf:
-            raise UsageError("brightness must be two rising numbers above 0")
+            raise UsageError("gain_range must be two rising numbers above 0")
         if not 0 < self.density_range[0] <= self.density_range[1] <= 1:
             raise UsageError("density_range must be two rising numbers above 0 and at most 1")
         if not 0 <= self.noise_range[0] <= self.noise_range[1] <= _LOUDEST:

@@ -46,28 +46,33 @@ class CaptureSampler(ClipSampler):
     Args:
         clips: arrays `(F, H, W)`, uint8.
         settings: what to draw.
-        patch: side of a crop, pixels.
+        patch_size: side of a crop, pixels.
         shared: what else a `ClipSampler` takes.
     """
 
     def __init__(
-        self, clips: Sequence[np.ndarray], settings: CaptureSettings, *, patch: int, **shared: Any
+        self,
+        clips: Sequence[np.ndarray],
+        settings: CaptureSettings,
+        *,
+        patch_size: int,
+        **shared: Any,
     ):
         self.settings = settings
         self.mask = None
         self.frames = settings.frames
         if settings.mask_file is not None:
-            self.mask = own_mask(settings.mask_file, patch, "--patch")
+            self.mask = own_mask(settings.mask_file, patch_size, "--patch-size")
             self.frames = (len(self.mask),)
         longest = max(self.frames)
         #: clips of a single frame, which a moving camera alone can film
-        self.picture_prob = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch]
+        self.pictures = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch_size]
         if settings.still_image_prob == 1:  # whatever is filmed is a single frame
             longest = 1
         try:
-            super().__init__(clips, patch=patch, frames=longest, **shared)
+            super().__init__(clips, patch_size=patch_size, frames=longest, **shared)
         except InputError as error:
-            if not self.picture_prob:
+            if not self.pictures:
                 raise
             hint = f"{error.hint}, or film pictures alone: captures.still_image_prob=1"
             raise InputError(error.message, hint=hint) from error
@@ -98,23 +103,23 @@ class CaptureSampler(ClipSampler):
     def _mask(self, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
         if self.mask is None:
             return draw_mask(shape, self.settings, rng)
-        y, x = (rng.integers(n - self.patch + 1) for n in self.mask.shape[1:])
-        return self.mask[:, y : y + self.patch, x : x + self.patch]
+        y, x = (rng.integers(n - self.patch_size + 1) for n in self.mask.shape[1:])
+        return self.mask[:, y : y + self.patch_size, x : x + self.patch_size]
 
     def _video(self, frames: int, rng: np.random.Generator) -> np.ndarray:
-        """A piece `(T, patch, patch)` of a clip in [0, 1], float32."""
+        """A piece `(T, patch_size, patch_size)` of a clip in [0, 1], float32."""
         settings = self.settings
         clip = self.clip(rng)
         if rng.random() < settings.still_image_prob:
             piece = self._moving(clip, frames, rng)
         else:
-            speeds = [s for s in settings.frame_strides if (frames - 1) * s < len(clip)]
-            speed = int(rng.choice(speeds)) if speeds else 1
-            first = rng.integers(len(clip) - (frames - 1) * speed)
-            times = first + speed * np.arange(frames)
+            strides = [s for s in settings.frame_strides if (frames - 1) * s < len(clip)]
+            stride = int(rng.choice(strides)) if strides else 1
+            first = rng.integers(len(clip) - (frames - 1) * stride)
+            times = first + stride * np.arange(frames)
             if rng.random() < 0.5:
                 times = times[::-1]
-            piece = self._crop(clip[times], self.patch, rng)
+            piece = self._crop(clip[times], self.patch_size, rng)
         piece = self.turn(piece, rng)
         return np.clip(piece * np.float32(rng.uniform(*settings.gain_range) / 255), 0, 1)
 
@@ -126,7 +131,7 @@ class CaptureSampler(ClipSampler):
 
         def move(picture: np.ndarray) -> np.ndarray:
             return moving_camera(
-                picture, frames, self.patch, settings.max_pan, rng, moments=moments,
+                picture, frames, self.patch_size, settings.max_pan, rng, moments=moments,
                 rotation=settings.rotation, acceleration=settings.acceleration,
                 shear=settings.shear, elastic_prob=settings.elastic_prob,
             )  # fmt: skip
@@ -143,10 +148,10 @@ class CaptureSampler(ClipSampler):
 
     def _picture(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A piece of one frame, wide enough to move a camera over."""
-        if self.picture_prob and rng.random() < self.settings.picture_prob:
-            clip = self.picture_prob[rng.integers(len(self.picture_prob))]
+        if self.pictures and rng.random() < self.settings.picture_prob:
+            clip = self.pictures[rng.integers(len(self.pictures))]
         frame = clip[[rng.integers(len(clip))]]
-        return self._crop(frame, 2 * self.patch, rng)[0]
+        return self._crop(frame, 2 * self.patch_size, rng)[0]
 
     def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
         return self.crop(

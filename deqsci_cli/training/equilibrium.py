@@ -37,7 +37,7 @@ class GradientSettings:
     """How the fixed point is differentiated.
 
     Attributes:
-        form: `exact`, `jfb`, `neumann:K`, `phantom:K,DAMPING`, or `unrolled:K`, which takes K
+        form: `exact`, `jfb`, `neumann:K`, `phantom:K,RELAXATION`, or `unrolled:K`, which takes K
             plain steps instead of solving and is there for comparison.
         tol: relative residual at which the adjoint equation of `exact` is met.
         max_iter: most products with the transposed Jacobian for it.
@@ -61,23 +61,24 @@ class StabilitySettings:
         max_iter: evaluations of a step before the one that is differentiated.
         first_max_iter: the same at the start of the run, rising evenly to `max_iter` over its
             first half; 0 for `max_iter` from the start.
-        reuse_steps: in how many steps a batch is seen; each goes on from where the last one left its
-            states, so that the fixed point is followed while the weights move, and the loss is
-            met near and far from the start. As many batches are alive, at different ages.
-        jacobian: weight of the penalty on `||J||_F^2 / n`; 0 for none. As the next one, it is
-            taken at a batch's last visit, where the fixed point is nearest.
-        spectral_penalty: weight of the penalty on the dominant mode of J, where it grows by more than
-            `contraction` an evaluation; 0 for none.
-        contraction: see `spectral_penalty`.
-        power_iteration_start: where that mode is sought from: `residual`, the way the last evaluation went, in
-            which the slow modes are left over, or `random`, from where six products with J find
-            far less of them.
-        n_correction_losses: iterates on the way to the fixed point that bear a loss of their own; their
-            weights rise towards it by a factor of 1 / 0.8.
+        reuse_steps: in how many steps a batch is used. Each step goes on from the states that the
+            last one left, so that the fixed point is followed while the weights move, and the
+            loss is taken near the start and far from it. As many batches are alive, at different
+            ages.
+        jacobian: weight of the penalty on `||J||_F^2 / n`; 0 for none. Both penalties are taken
+            when a batch is used for the last time, where the fixed point is nearest.
+        spectral_penalty: weight of the penalty on the spectral radius of J, as far as it exceeds
+            `spectral_target`; 0 for none.
+        spectral_target: see `spectral_penalty`.
+        power_iteration_start: where the power iteration for that radius starts: `residual`, the
+            direction of the last evaluation, in which the slow modes are left, or `random`, from
+            where six products with J find far less of them.
+        n_correction_losses: number of iterates on the way to the fixed point that have a loss of
+            their own. Their weights rise towards it by a factor of 1 / 0.8.
         max_residual: a step whose mean forward residual exceeds this is not taken.
-        random_start_prob: share of the captures that are not solved from the model's own start, but from
-            the adjoint, the average frame or noise, each as likely: where none of these was ever
-            seen, fixed points of their own lie around them.
+        random_start_prob: share of the captures that are solved from the adjoint, the average frame
+            or noise, each as likely, and not from the model's own start. A model that never saw
+            such starts has further fixed points around them.
     """
 
     max_iter: int = 5
@@ -85,7 +86,7 @@ class StabilitySettings:
     reuse_steps: int = 4
     jacobian: float = 0.0
     spectral_penalty: float = 1.0
-    contraction: float = 0.95
+    spectral_target: float = 0.95
     power_iteration_start: str = "residual"
     n_correction_losses: int = 0
     max_residual: float = 0.1
@@ -93,24 +94,24 @@ class StabilitySettings:
 
     def __post_init__(self) -> None:
         if self.max_iter < 1 or self.reuse_steps < 1:
-            raise UsageError("max_iter and visits must be at least 1")
+            raise UsageError("max_iter and reuse_steps must be at least 1")
         for name in (
             "first_max_iter",
             "jacobian",
             "spectral_penalty",
-            "contraction",
+            "spectral_target",
             "n_correction_losses",
         ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must not be negative, nor infinite")
         if self.n_correction_losses > self.max_iter:
-            raise UsageError("correction must be at most max_iter")
+            raise UsageError("n_correction_losses must be at most max_iter")
         if self.power_iteration_start not in ("residual", "random"):
-            raise UsageError("mode must be residual or random")
+            raise UsageError("power_iteration_start must be residual or random")
         if not self.max_residual > 0:
-            raise UsageError("skip_above must be above 0")
+            raise UsageError("max_residual must be above 0")
         if not 0 <= self.random_start_prob <= 1:
-            raise UsageError("elsewhere is a share between 0 and 1")
+            raise UsageError("random_start_prob is a share between 0 and 1")
 
 
 class _Remembering:
@@ -183,7 +184,7 @@ class EquilibriumStage(CaptureStage):
         self.gradient = gradient
         self.form = GradientForm.parse(gradient.form)
         self.stability = stability
-        #: where the last visit left the batches that are alive, by the step that drew them
+        #: the states in which the last use left each batch that is alive, by the step that drew it
         self.states: dict[int, Tensor] = {}
         #: their maps and true videos, which a resumed run makes anew
         self.films: dict[int, tuple[GAPMap, Tensor]] = {}
@@ -242,19 +243,19 @@ class EquilibriumStage(CaptureStage):
                 state[i] = others[int(drawn / share * len(others))][i]
         return state
 
-    def _left_at(self, f: GAPMap, state: Tensor, visits: int) -> Tensor:
-        """Where so many visits would have left a state, the weights being what they are now."""
-        if not visits:
+    def _left_at(self, f: GAPMap, state: Tensor, uses: int) -> Tensor:
+        """Where so many uses would have left a state, with the present weights."""
+        if not uses:
             return state
         with torch.no_grad():
             if self.form.name == "unrolled":
-                return unroll(f, state, visits * self.form.steps)
-            return iterate(f, state, replace(self.solve, max_iter=visits * self._max_iter())).x
+                return unroll(f, state, uses * self.form.steps)
+            return iterate(f, state, replace(self.solve, max_iter=uses * self._max_iter())).x
 
     def _settle(
         self, f: GAPMap, state: Tensor, step: int, facts: dict[str, float]
     ) -> tuple[Linearised, Tensor, list[Tensor]]:
-        """The map at its fixed point, that point with its gradient, iterates that bear a loss."""
+        """The map at its fixed point, that point with its gradient, corrected iterates."""
         if self.form.name == "unrolled":
             fixed = unroll(f, state, self.form.steps)
             at = Linearised(f, fixed)
@@ -299,21 +300,19 @@ class EquilibriumStage(CaptureStage):
             facts["jacobian"] = float(size.detach())
         if stability.spectral_penalty:
             moving = stability.power_iteration_start == "residual"
-            growth = spectral_radius_estimate(
-                at, (at.value - at.point).detach() if moving else probe()
-            )
-            total = (
-                total + stability.spectral_penalty * (growth - stability.contraction).relu().mean()
-            )
-            facts["growth"] = float(growth.detach().mean())
+            first = (at.value - at.point).detach() if moving else probe()
+            radius = spectral_radius_estimate(at, first)
+            excess = (radius - stability.spectral_target).relu().mean()
+            total = total + stability.spectral_penalty * excess
+            facts["spectral_radius"] = float(radius.detach().mean())
         return total
 
     def _drawn_at(self, step: int) -> int:
-        """The step that drew the batch of a step: each round of `reuse_steps` steps draws one anew."""
-        visits = self.stability.reuse_steps
-        place, turn = step % visits, step // visits
-        age = (turn - place) % visits
-        return max(place, step - age * visits)
+        """The step that drew the batch of a step: every `reuse_steps` steps one is drawn anew."""
+        round_ = self.stability.reuse_steps
+        place, turn = step % round_, step // round_
+        age = (turn - place) % round_
+        return max(place, step - age * round_)
 
     def _stops(self, limit: int) -> list[int]:
         count = self.stability.n_correction_losses

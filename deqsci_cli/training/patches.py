@@ -45,8 +45,8 @@ class ClipSampler:
 
     Args:
         clips: arrays `(F, H, W)`, uint8; those that are too short or too small are left out.
-        patch: side of a piece, pixels.
-        batch: pieces a step, over all processes.
+        patch_size: side of a piece, pixels.
+        batch_size: pieces a step, over all processes.
         seed: of the whole run.
         share: (rank, processes): which part of each batch to make.
         frames: that a clip must have.
@@ -59,21 +59,21 @@ class ClipSampler:
         self,
         clips: Sequence[np.ndarray],
         *,
-        patch: int,
-        batch: int,
+        patch_size: int,
+        batch_size: int,
         seed: int,
         share: tuple[int, int] = (0, 1),
         frames: int = 1,
     ):
-        self.clips = [c for c in clips if len(c) >= frames and min(c.shape[1:]) >= patch]
+        self.clips = [c for c in clips if len(c) >= frames and min(c.shape[1:]) >= patch_size]
         if not self.clips:
             count = f"{frames} frames" if frames > 1 else "a frame"
             raise InputError(
-                f"no clip has {count} of at least {patch}x{patch} pixels",
-                hint="use a smaller --patch" + (", or fewer frames" if frames > 1 else ""),
+                f"no clip has {count} of at least {patch_size}x{patch_size} pixels",
+                hint="use a smaller --patch-size" + (", or fewer frames" if frames > 1 else ""),
             )
-        self.patch = patch
-        self.places = range(share[0], batch, share[1])
+        self.patch_size = patch_size
+        self.places = range(share[0], batch_size, share[1])
         self.seed = seed
         lengths = np.array([len(c) for c in self.clips], dtype=float)
         self._weights = lengths / lengths.sum()
@@ -88,7 +88,12 @@ class ClipSampler:
 
     @staticmethod
     def crop(
-        clip: np.ndarray, side: int, rng: np.random.Generator, *, half: float, double: float = 0.0
+        clip: np.ndarray,
+        side: int,
+        rng: np.random.Generator,
+        *,
+        downsample_prob: float,
+        upsample_prob: float = 0.0,
     ) -> np.ndarray:
         """A square of a clip, float32; less if the clip is smaller.
 
@@ -96,14 +101,14 @@ class ClipSampler:
             clip: `(F, H, W)`.
             side: pixels.
             rng: draws the place and the resolution.
-            half: how likely it is taken at half resolution, where the clip is large enough: that
-                makes detail finer and lessens what a video codec has left of its own.
-            double: how likely it is taken at twice the resolution, by cubic splines: that makes
-                detail coarser, and movements larger.
+            downsample_prob: how likely it is taken at half resolution, where the clip is large
+                enough: detail becomes finer, and less is left of a video codec's artefacts.
+            upsample_prob: how likely it is taken at twice the resolution, by cubic splines:
+                detail becomes coarser, and movements larger.
         """
         chance = rng.random()
-        halved = chance < half and min(clip.shape[1:]) >= 2 * side
-        doubled = chance >= 1 - double
+        halved = chance < downsample_prob and min(clip.shape[1:]) >= 2 * side
+        doubled = chance >= 1 - upsample_prob
         taken = 2 * side if halved else (side + 1) // 2 if doubled else side
         height, width = (min(taken, n) for n in clip.shape[1:])
         y = rng.integers(clip.shape[1] - height + 1)
@@ -126,11 +131,11 @@ class PatchSampler(ClipSampler):
     """Random square patches of single frames, every other one at half resolution."""
 
     def __call__(self, step: int) -> tuple[Tensor, list[np.random.Generator]]:
-        """Patches `(batch, 1, patch, patch)` in [0, 1], and their generators to go on with."""
+        """Patches `(B, 1, H, W)` in [0, 1], and the random generator of each."""
         rngs = self.streams(step)
         return torch.from_numpy(np.stack([self._patch(rng) for rng in rngs])), rngs
 
     def _patch(self, rng: np.random.Generator) -> np.ndarray:
         clip = self.clip(rng)
         frame = clip[[rng.integers(len(clip))]]
-        return self.turn(self.crop(frame, self.patch, rng, half=0.5) / 255, rng)
+        return self.turn(self.crop(frame, self.patch_size, rng, downsample_prob=0.5) / 255, rng)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.config import check_seed, to_table
+from deqsci_cli.config import RENAMED, check_seed, to_table
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.training.capture_settings import CaptureSettings
@@ -44,15 +44,15 @@ class TrainConfig:
         minutes: for the whole run on the clock, its resumed parts together: it then ends by time
             instead of after `steps`, and what follows the steps, as the learning rate does,
             follows the time. The last validation comes on top. 0 for a run that ends by steps.
-        batch: patches, or captures, a step.
-        patch: their side, pixels.
+        batch_size: patches, or captures, a step.
+        patch_size: their side, pixels.
         learning_rate: highest; it rises for 2 % of the run and falls to zero as a cosine.
         ema_decay: decay of an exponential mean of the weights over the steps (0.998: over the last
             five hundred or so), which is validated and becomes the model; 0 for none. Its map
             contracts better than those of the states that it is the mean of.
-        weight_interpolation: share of the trained weights in the model, the rest being those of `init_from`: 0.5
-            keeps half of what that one knew of scenes that are rare among the clips (WiSE-FT,
-            arXiv 2109.01903). Validation looks at the blend.
+        weight_interpolation: share of the trained weights in the model; the rest are those of
+            `init_from`. 0.5 keeps half of what that model knew of scenes that are rare among the
+            clips (WiSE-FT, arXiv 2109.01903). The interpolated model is validated.
         clip_gradient: largest norm of a step's gradient.
         validate_every: steps between two looks at the held-out clips.
         validation_side: of the crops looked at, pixels.
@@ -83,8 +83,8 @@ class TrainConfig:
     frozen: tuple[str, ...] = ()
     steps: int = 10_000
     minutes: float = 0.0
-    batch: int = 16
-    patch: int = 64
+    batch_size: int = 16
+    patch_size: int = 64
     learning_rate: float = 1e-3
     ema_decay: float = 0.0
     weight_interpolation: float = 1.0
@@ -111,31 +111,34 @@ class TrainConfig:
             raise UsageError("neither an architecture nor a model to start from is named")
         if self.dtype not in DTYPES:
             raise UsageError(f"no training runs in '{self.dtype}'", hint=" or ".join(DTYPES))
-        for name in ("steps", "batch", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1")
         if not 0 <= self.minutes < math.inf:
             raise UsageError("minutes must not be negative, nor infinite")
         check_seed(self.seed)
-        if min(self.patch, self.validation_side) < 8:
-            raise UsageError("patch and validation_side must be at least 8 pixels")
+        if min(self.patch_size, self.validation_side) < 8:
+            raise UsageError("patch_size and validation_side must be at least 8 pixels")
         frames = max(self.captures.frames)
-        if self.batch * self.patch**2 * frames > _MOST_PIXELS:
+        if self.batch_size * self.patch_size**2 * frames > _MOST_PIXELS:
+            side = self.patch_size
             raise UsageError(
-                f"a batch of {self.batch} times {frames} x {self.patch} x {self.patch} pixels "
-                "fits no memory",
-                hint="give a smaller batch or patch",
+                f"a batch of {self.batch_size} x {frames} x {side} x {side} pixels does not fit "
+                "into memory",
+                hint="give a smaller batch_size or patch_size",
             )
         if not 0 < self.learning_rate <= _FASTEST:
             raise UsageError(f"learning_rate must be above 0, and at most {_FASTEST}")
         if not 0 < self.clip_gradient < math.inf:
             raise UsageError("clip_gradient must be above 0, and finite")
         if not 0 <= self.ema_decay < 1:
-            raise UsageError("average is 0, or a decay below 1")
+            raise UsageError("ema_decay is 0, or a decay below 1")
         if not 0 < self.weight_interpolation <= 1 or (
             self.weight_interpolation < 1 and self.init_from is None
         ):
-            raise UsageError("blend lies above 0 and at most at 1, which it is without `init_from`")
+            raise UsageError(
+                "weight_interpolation lies above 0 and at most at 1; without init_from it is 1"
+            )
         if self.stage != "denoiser" and self.solve.warmup:
             raise UsageError("a warm-up is not trained through", hint="take it out of solve")
 
@@ -164,10 +167,32 @@ def recipe(config: TrainConfig) -> dict[str, Any]:
     return {k: v for k, v in to_table(config).items() if k not in free}
 
 
+def check_version(out: Path, saved: dict[str, Any]) -> None:
+    """Refuse the state of a version whose settings had other names.
+
+    Args:
+        out: the run's folder.
+        saved: the recipe in its state.
+
+    Raises:
+        UsageError: it is such a state.
+    """
+    if RENAMED.keys() & saved.keys():
+        raise UsageError(
+            "this run was begun by an earlier version of deqsci (0.1.0)",
+            path=out,
+            hint="resume it with that version, or begin anew from its weights: --init-from this "
+            "folder, -o another one",
+        )
+
+
 def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
     """A resumed run goes on as it began; only its length may change.
 
-    What an earlier version had no setting for was as the setting's default is.
+    A setting that the run's version did not have counts as its default.
+
+    Raises:
+        UsageError: another setting is asked for.
     """
     asked, begun = recipe(config), dict(saved)
     for name, default in recipe(TrainConfig((), Path(), Path(), architecture="")).items():
@@ -175,8 +200,6 @@ def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
             begun[name] = default | earlier
         elif name != "architecture":
             begun.setdefault(name, default)
-    if "noise" in (captures := begun["captures"]):  # what an earlier version had for noise_range
-        captures["noise_range"] = [0.0, captures.pop("noise")]
     if changed := [name for name in {**asked, **begun} if asked.get(name) != begun.get(name)]:
         was = ", ".join(f"{name} {json.dumps(begun.get(name))}" for name in changed)
         raise UsageError(

@@ -46,6 +46,7 @@ from deqsci_cli.training.patches import PatchSampler, load_clips
 from deqsci_cli.training.settings import (
     TrainConfig,
     check_recipe,
+    check_version,
     learning_rate,
     recipe,
 )
@@ -98,14 +99,14 @@ def train(
         memory_errors(workers.device),
         convolutions_in(config.dtype),
     ):
-        if config.batch % workers.count:
-            raise UsageError(f"a batch of {config.batch} cannot be shared by {workers.count}")
+        if config.batch_size % workers.count:
+            raise UsageError(f"a batch of {config.batch_size} cannot be shared by {workers.count}")
         if workers.rank:
-            return _Run(config, workers, ignore).run()
+            return _Training(config, workers, ignore).run()
         with only_run(config.out):
             for file in files:
                 remove_leftovers(file)
-            return _Run(config, workers, on_event).run()
+            return _Training(config, workers, on_event).run()
 
 
 def _read_files(config: TrainConfig, recipe_file: Path | None) -> Iterator[Path]:
@@ -119,7 +120,7 @@ def _read_files(config: TrainConfig, recipe_file: Path | None) -> Iterator[Path]
         yield recipe_file
 
 
-class _Run:
+class _Training:
     """One training: network, optimiser, data, and where it stands."""
 
     def __init__(self, config: TrainConfig, workers: Workers, on_event: OnEvent):
@@ -127,8 +128,8 @@ class _Run:
         torch.manual_seed(config.seed)
         self.architecture, self.options, self.network = _network(config)
         self.network.to(workers.device).train()
-        #: where the blend starts from
-        self.init_from = (
+        #: the weights that the model is interpolated from
+        self.first_weights = (
             copy.deepcopy(self.network.state_dict()) if config.weight_interpolation < 1 else {}
         )
         if not any(p.requires_grad for p in self.network.parameters()):
@@ -144,6 +145,7 @@ class _Run:
         states: dict[int, torch.Tensor] = {}
         if config.resume:
             saved = read_facts(config.out)
+            check_version(config.out, saved.recipe)
             states = load_state(config.out, saved, self.network, self.optimizer, self.mean)
             check_recipe(config, saved.recipe)
             self.facts |= as_numbers(saved)
@@ -266,14 +268,14 @@ class _Run:
     def _model(self) -> Denoiser:
         """The network, or its mean, or one between that and where it began."""
         network: Denoiser = self.network if self.mean is None else self.mean.module  # type: ignore[assignment]
-        if not self.init_from:
+        if not self.first_weights:
             return network
         model = copy.deepcopy(network)
         trained = model.state_dict()
         model.load_state_dict(
             {
                 name: torch.lerp(w, trained[name], self.config.weight_interpolation)
-                for name, w in self.init_from.items()
+                for name, w in self.first_weights.items()
             }
         )
         return model
@@ -333,8 +335,11 @@ def _stage(
     """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
     clips = load_clips(config.data)
     shared: dict[str, Any] = {
-        "patch": config.patch, "batch": config.batch, "seed": config.seed, "share": workers.share
-    }  # fmt: skip
+        "patch_size": config.patch_size,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "share": workers.share,
+    }
     inner = Bfloat16(network) if config.dtype == "bfloat16" else network
     if config.stage == "denoiser" and isinstance(network, FrameDenoiser):
         return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)

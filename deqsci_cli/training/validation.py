@@ -67,9 +67,9 @@ class EquilibriumValidation:
             yield make_map(network, operator, operator.A(video), self.solve), video
 
     def __call__(self, network: Denoiser) -> dict[str, float]:
-        """Means over the captures, and the largest contraction estimate.
+        """Means over the captures, and the largest spectral radius.
 
-        `psnr` (dB), `ssim`, `evaluations`, `residual`, `converged` (share), `contraction`.
+        `psnr` (dB), `ssim`, `evaluations`, `residual`, `converged` (share), `spectral_radius`.
         """
         network.eval()
         rows: list[dict[str, Any]] = []
@@ -78,18 +78,18 @@ class EquilibriumValidation:
                 found = iterate(f, start_state(f, self.solve), self.solve)
             piece = truth[0].cpu().numpy()
             video = f.video(found.x)[0].cpu().numpy().clip(0, 1)
-            likeness = ssim(video, piece)
+            similarity = ssim(video, piece)
             rows.append(
                 {
                     "psnr": np.mean(psnr(video, piece)),
-                    "ssim": np.nan if likeness is None else np.mean(likeness),
+                    "ssim": np.nan if similarity is None else np.mean(similarity),
                     "evaluations": found.evaluations[0],
                     "residual": found.residual[0],
                     "converged": found.status[0] == "converged",
-                    "contraction": spectrum(f, found.x, steps=16)[0].radius,
+                    "spectral_radius": spectrum(f, found.x, steps=16)[0].spectral_radius,
                 }
             )
         network.train()
         figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        figures["contraction"] = max(float(row["contraction"]) for row in rows)
+        figures["spectral_radius"] = max(float(row["spectral_radius"]) for row in rows)
         return figures

@@ -27,7 +27,7 @@ CODES = (0, 2, 3)
 TV = ("--model", "gap-tv", "--max-iter", 4, "--preview", "none", "--device", "cpu", "-q")
 TRAIN = (
     *("train", "films/train", "--validation", "films/held", "-o", "model", "--stage"),
-    *("equilibrium", "--architecture", "cnn", "--steps", 4, "--batch", 2, "--patch", 16),
+    *("equilibrium", "--architecture", "cnn", "--steps", 4, "--batch-size", 2, "--patch-size", 16),
     *("--validate-every", 2, "--device", "cpu"),
     *("--set", "options.channels=4", "--set", "options.depth=2", "--set", "validation_side=16"),
     *("--set", "captures.frames=[4]", "--set", "average=0.5", "--set", "solve.map=gap"),

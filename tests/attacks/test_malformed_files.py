@@ -362,8 +362,8 @@ out = "{out}"
 architecture = "cnn"
 options = {{ channels = 2, depth = 2 }}
 steps = 1
-batch = 1
-patch = 8
+batch_size = 1
+patch_size = 8
 validation_side = 8
 seed = 3
 """
@@ -373,12 +373,12 @@ SETTINGS = {
     "stepz = 1": "did you mean 'steps'",
     "learning_rate = nan": "learning_rate",
     "learning_rate = inf": "learning_rate",
-    "blend = 'a'": "weight_interpolation",
+    "weight_interpolation = 'a'": "weight_interpolation",
     "validate_every = 0": "validate_every",
     "validate_every = -1": "validate_every",
     "validate_every = 1e30": "validate_every",
     "validate_every = 99999999999999999999": "validate_every",
-    "average = [1]": "average",
+    "ema_decay = [1]": "ema_decay",
     "tensorboard = 1": "tensorboard",
     "frozen = 1979-05-27": "frozen",
     "[solve]\nmax_iter = 'x'": "solve.max_iter",
@@ -386,11 +386,11 @@ SETTINGS = {
     "[solve]\nmap = '../gap'": "map",
     "[captures]\nframes = [0]": "frames",
     "[captures]\nframes = []": "frames",
-    "[captures]\nspeeds = 'fast'": "captures.frame_strides",
+    "[captures]\nframe_strides = 'fast'": "captures.frame_strides",
     "[gradient]\nform = 'neumann:x'": "gradient",
     "[options]\na = 1": "cannot be read",
     "steps = 2": "cannot be read",
-    "stage = 'equilibrium'\n[captures]\nframes = [8000000000]": "fits no memory",
+    "stage = 'equilibrium'\n[captures]\nframes = [8000000000]": "does not fit into memory",
     "x = [[[[": "cannot be read",
 }
 
@@ -405,13 +405,13 @@ def test_configs(commands, tmp_path):
         cases[name] = content, None
     for settings, words in SETTINGS.items():
         cases[settings] = (TRAIN.format(out="never") + settings).encode(), words
-    for key in ("steps", "batch", "patch", "channels", "seed"):
+    for key in ("steps", "batch_size", "patch_size", "channels", "seed"):
         for value in ("-1", "'x'", "1.5", "10000000000000000000000"):
             text = re.sub(rf"{key} = \d+", f"{key} = {value}", TRAIN.format(out="never"))
             cases[f"{key} = {value}"] = text.encode(), key if key != "channels" else None
-    for key, value in (("batch", 10**12), ("patch", 10**9)):
+    for key, value in (("batch_size", 10**12), ("patch_size", 10**9)):
         text = re.sub(rf"{key} = \d+", f"{key} = {value}", TRAIN.format(out="never"))
-        cases[f"{key} = {value}"] = text.encode(), "fits no memory"
+        cases[f"{key} = {value}"] = text.encode(), "does not fit into memory"
     for number, (content, _) in enumerate(cases.values()):
         (tmp_path / f"{number}.toml").write_bytes(content)
     results = commands([("train", "--config", f"{n}.toml", "-q") for n in range(len(cases))])

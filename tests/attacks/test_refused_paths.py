@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="other systems, 
 USE = ("--model", "gap-tv", "--max-iter", "1", "-q")
 RECONSTRUCT = ("--model", "gap-tv", "--max-iter", "1", "--preview", "none", "-q")
 TRAIN = (
-    *("--architecture", "cnn", "--steps", "1", "--batch", "1", "--patch", "8"),
+    *("--architecture", "cnn", "--steps", "1", "--batch-size", "1", "--patch-size", "8"),
     *("--device", "cpu", "--set", "options.channels=2"),
 )
 # `{}` stands for the path, and each has an output of its own.
@@ -41,10 +41,10 @@ INPUTS = [
     ("convert", "{}", "-o", "o{n}", "--architecture", "cnn"),
     ("inspect", "{}"),
     ("models", "show", "{}"),
-    ("models", "certify", "gap-tv", "{}"),
+    ("models", "diagnose", "gap-tv", "{}"),
     ("train", "{}", "--validation", "clips", "-o", "o{n}", *TRAIN),
     ("train", "clips", "--validation", "{}", "-o", "o{n}", *TRAIN),
-    ("train", "clips", "--validation", "clips", "-o", "o{n}", "--from", "{}", *TRAIN),
+    ("train", "clips", "--validation", "clips", "-o", "o{n}", "--init-from", "{}", *TRAIN),
     ("train", "--config", "{}"),
 ]
 OUTPUTS = [

@@ -185,5 +185,5 @@ def test_options_that_films_leave_without_a_meaning(run, capture, option):
 
 
 def test_what_is_not_finite_is_null_in_json(capsys):
-    console.json_line({"residuals": (1.5, float("inf")), "psnr": float("nan")})
-    assert json.loads(capsys.readouterr().out) == {"residuals": [1.5, None], "psnr": None}
+    console.json_line({"residual_trace": (1.5, float("inf")), "psnr": float("nan")})
+    assert json.loads(capsys.readouterr().out) == {"residual_trace": [1.5, None], "psnr": None}

@@ -33,13 +33,13 @@ def test_reconstruct(run, longer, capture, tmp_path):
     films = [tmp_path / "a" / "longer_0.tif", tmp_path / "b" / "scene_0.tif"]
     np.testing.assert_array_equal(*[tifffile.imread(film) for film in films])
     report = json.loads((tmp_path / "a" / "report.json").read_text())
-    assert report["config"]["reading"]["frames"] == "5:13"
+    assert report["config"]["read_options"]["frames"] == "5:13"
     for record in report["measurements"]:
         assert record["psnr"] is None and record["replaced"] == []
         truth, frames = record["notes"]
         assert truth.startswith("truth not used") and "5 to 12" in frames
     other = json.loads((tmp_path / "b" / "report.json").read_text())
-    assert other["config"]["reading"]["truth"] is False
+    assert other["config"]["read_options"]["truth"] is False
     assert all(r["psnr"] is None and r["notes"] == [] for r in other["measurements"])
 
 
@@ -49,7 +49,7 @@ def test_notes_are_told_by_every_command(run, longer, tmp_path):
         ("reconstruct", longer, "-o", tmp_path / "o", *FAST, *cut),
         ("inspect", longer, *cut),
         ("convert", longer, tmp_path / "c.h5", *cut),
-        ("models", "certify", "gap-tv", longer, *cut, "--side", 16, "--evaluations", 3),
+        ("models", "diagnose", "gap-tv", longer, *cut, "--side", 16, "--evaluations", 3),
     ]
     for command in commands:
         told = run(*command).output

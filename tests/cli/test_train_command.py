@@ -19,8 +19,8 @@ stage = "equilibrium"
 architecture = "cnn"
 options = { channels = 4, depth = 2 }
 steps = 5
-batch = 3
-patch = 12
+batch_size = 3
+patch_size = 12
 validation_side = 16
 seed = 7
 
@@ -35,8 +35,8 @@ max_iter = 6
 
 [stability]
 max_iter = 2
-visits = 2
-skip_above = 1.0
+reuse_steps = 2
+max_residual = 1.0
 """
 
 
@@ -65,7 +65,7 @@ def test_a_file_alone(run, clips, file, tmp_path):
     assert f"{tmp_path / 'mine'}: 5 steps, best validation PSNR" in result.stdout
     card = zoo.read_card(tmp_path / "mine")
     assert card.equilibrium == {"map": "gap", "sigma": 0.03, "max_iter": 6}
-    assert card.training["steps"] == 5 and card.training["batch"] == 3
+    assert card.training["steps"] == 5 and card.training["batch_size"] == 3
     assert card.training["seed"] == 7 and card.training["captures"]["noise_range"] == [0.0, 0.0]
 
 
@@ -80,7 +80,7 @@ def test_options_go_before_the_file_and_assignments_before_both(run, clips, file
     assert card.equilibrium == {"map": "gap", "sigma": 0.04, "max_iter": 6}
     training = card.training
     assert training["steps"] == training["steps_done"] == 3 and training["seed"] == 8
-    assert training["batch"] == 3 and training["gradient"] == {"form": "neumann:2"}
+    assert training["batch_size"] == 3 and training["gradient"] == {"form": "neumann:2"}
     assert training["captures"] == {"frames": [2], "noise_range": [0.0, 0.0], "frame_strides": [1]}
 
 
@@ -98,11 +98,11 @@ def test_a_stopped_run_goes_on_by_the_same_command(run, clips, file, tmp_path):
 
 
 def test_from_a_model(run, clips, tmp_path):
-    common = ("--validation", clips, "--patch", "12", "--batch", "1")
+    common = ("--validation", clips, "--patch-size", "12", "--batch-size", "1")
     first, second = tmp_path / "first", tmp_path / "second"
     size = ("--set", "options.channels=4", "--set", "options.depth=2")
     run("train", clips, *common, "-o", first, "--architecture", "cnn", "--steps", "2", *size)
-    run("train", clips, *common, "-o", second, "--from", first, "--steps", "1")
+    run("train", clips, *common, "-o", second, "--init-from", first, "--steps", "1")
     models = [zoo.load(str(folder)) for folder in (first, second)]
     assert models[1].card.options == {"channels": 4, "depth": 2}
     assert models[1].card.training["init_from"] == "first"
@@ -116,7 +116,7 @@ def test_from_a_model(run, clips, tmp_path):
         ("stepz = 3", ("unknown key 'stepz'", "did you mean 'steps'?")),
         ("solve.max_iters = 3", ("unknown key 'solve.max_iters'", "did you mean 'max_iter'?")),
         ("captures.frames = 8", ("'captures.frames' must be a list of whole numbers",)),
-        ("batch = 0", ("batch must be at least 1",)),
+        ("batch_size = 0", ("batch_size must be at least 1",)),
         ("captures.mask = 1\nsteps = 'ten'",
          ("unknown key 'captures.mask'", "did you mean 'mask", "'steps' must be a whole number")),
         ("stage = 'equilibrium'\nsolve.warmup = [[0.2, 3]]", ("a warm-up is not trained through",)),

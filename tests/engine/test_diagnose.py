@@ -1,4 +1,4 @@
-"""`models certify` on models whose spectrum is known."""
+"""`models diagnose` on models whose spectrum is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.diagnose import CertifyConfig, certify, judge_convergence
+from deqsci_cli.engine.diagnose import DiagnoseConfig, diagnose, judge_convergence
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import write_capture
 from deqsci_cli.networks.registry import build
@@ -44,22 +44,24 @@ def capture(tmp_path) -> Path:
 
 # On the null space of the camera plain GAP is the denoiser itself, so its eigenvalue is the factor.
 @pytest.mark.parametrize(
-    ("factor", "verdict", "damping"),
+    ("factor", "verdict", "relaxation"),
     [(0.7, "plain", 2 / 1), (-0.6, "plain", 2 / 1.6), (-1.5, "accelerated", 0.8), (1.4, "none", 0)],
 )
-def test_the_verdict_is_that_of_the_known_eigenvalue(tmp_path, capture, factor, verdict, damping):
+def test_the_verdict_is_that_of_the_known_eigenvalue(
+    tmp_path, capture, factor, verdict, relaxation
+):
     name = scaling_model(tmp_path / "m", factor)
-    (found,) = certify(CertifyConfig(name, (capture,), side=16, evaluations=40))
-    assert found.contraction == pytest.approx(abs(factor), rel=1e-4)
+    (found,) = diagnose(DiagnoseConfig(name, (capture,), side=16, evaluations=40))
+    assert found.spectral_radius == pytest.approx(abs(factor), rel=1e-4)
     assert found.dominant == pytest.approx((factor, 0), abs=1e-4)
     assert found.verdict == verdict
     # The range of the camera has the eigenvalue 0, which allows no more than 2.
-    assert found.damping == pytest.approx(damping, rel=1e-3)
+    assert found.max_relaxation == pytest.approx(relaxation, rel=1e-3)
 
 
-def test_the_decay_of_plain_iteration_is_the_contraction(tmp_path, capture):
+def test_the_decay_of_plain_iteration_is_the_spectral_radius(tmp_path, capture):
     name = scaling_model(tmp_path / "m", 0.7)
-    (found,) = certify(CertifyConfig(name, (capture,), side=16, evaluations=30))
+    (found,) = diagnose(DiagnoseConfig(name, (capture,), side=16, evaluations=30))
     ratios = np.divide(found.plain[6:11], found.plain[5:10])
     assert ratios == pytest.approx(0.7, rel=0.05)
     assert len(found.accelerated) < len(found.plain)
@@ -67,16 +69,16 @@ def test_the_decay_of_plain_iteration_is_the_contraction(tmp_path, capture):
 
 def test_a_map_that_is_nowhere_at_rest(tmp_path, capture):
     name = scaling_model(tmp_path / "m", 0.7)
-    (found,) = certify(CertifyConfig(name, (capture,), side=None, evaluations=2))
+    (found,) = diagnose(DiagnoseConfig(name, (capture,), side=None, evaluations=2))
     assert found.verdict == "none" and "no fixed point was found" in found.words
 
 
 @pytest.mark.parametrize(
     ("arguments", "verdict", "words"),
     [((0.9, 0.9, 2.0, 0.01), "plain", "factor of 0.900"),
-     ((0.999, 0.9, 2.0, 0.01), "plain", "if it is not off"),
-     ((1.2, 0.9, 0.5, 0.01), "accelerated", "damped below 0.50"),
-     ((1.2, 1.1, 0.0, 0.01), "none", "repels")],
+     ((0.999, 0.9, 2.0, 0.01), "plain", "unless the estimate is off"),
+     ((1.2, 0.9, 0.5, 0.01), "accelerated", "a relaxation below 0.50"),
+     ((1.2, 1.1, 0.0, 0.01), "none", "unstable")],
 )  # fmt: skip
 def test_the_words(arguments, verdict, words):
     *values, error = arguments
@@ -88,9 +90,9 @@ def test_impossible_requests(tmp_path, capture):
     name = scaling_model(tmp_path / "m", 0.5)
     for wrong in ({"evaluations": 1}, {"side": 4}):
         with pytest.raises(UsageError):
-            CertifyConfig(name, (capture,), **wrong)
+            DiagnoseConfig(name, (capture,), **wrong)
     with pytest.raises(InputError):
-        certify(CertifyConfig(name, (tmp_path / "none.mat",)))
+        diagnose(DiagnoseConfig(name, (tmp_path / "none.mat",)))
 
 
 def test_the_command(tmp_path, capture):
@@ -100,9 +102,9 @@ def test_the_command(tmp_path, capture):
 
     name = scaling_model(tmp_path / "m", -1.5)
     runner = CliRunner()
-    asked = ["models", "certify", name, str(capture), "--side", "16", "--evaluations", "30"]
+    asked = ["models", "diagnose", name, str(capture), "--side", "16", "--evaluations", "30"]
     shown = runner.invoke(app, asked)
     assert shown.exit_code == 0 and "accelerated" in shown.stdout and "1.500" in shown.stdout
-    assert "runs away" in shown.stderr
+    assert "diverges" in shown.stderr
     spoken = json.loads(runner.invoke(app, [*asked, "--json", "--quiet"]).stdout)
     assert spoken["verdict"] == "accelerated" and max(spoken["plain"]) > 1

@@ -67,7 +67,7 @@ def test_the_published_iteration(tmp_path, moving_scene, architecture):
         system[1:, 1:] = residuals @ residuals.T + 1e-2 * np.eye(len(residuals))
         weights = np.linalg.solve(system, np.eye(len(system))[0])[1:]
         xs.append(np.tensordot(weights, np.stack(images[-5:]), 1))
-    np.testing.assert_allclose(found.residuals[0][:20], trace, rtol=1e-2)
+    np.testing.assert_allclose(found.residual_trace[0][:20], trace, rtol=1e-2)
 
 
 def test_the_published_schedule(tmp_path, moving_scene):

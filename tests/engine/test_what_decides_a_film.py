@@ -54,7 +54,7 @@ def config(tmp_path):
         inputs=(tmp_path / "a.mat",),
         out=tmp_path / "o",
         model=str(tmp_path / "model"),
-        reading=ReadOptions(mask=tmp_path / "mask.mat", scale=1.0),
+        read_options=ReadOptions(mask=tmp_path / "mask.mat", scale=1.0),
         equilibrium={"max_iter": 2},
         previews=(),
         device="cpu",
@@ -78,8 +78,8 @@ def setting(**changed):
     return lambda config, _: replace(config, **changed)
 
 
-def reading(**changed):
-    return lambda config, _: replace(config, reading=replace(config.reading, **changed))
+def read_options(**changed):
+    return lambda config, _: replace(config, read_options=replace(config.read_options, **changed))
 
 
 def network(**changed):
@@ -93,15 +93,15 @@ def network(**changed):
 DECIDES = {
     "the capture": other_content("a.mat"),
     "the mask": other_content("mask.mat"),
-    "the mask's place": reading(mask=None),
+    "the mask's place": read_options(mask=None),
     "weights": network(seed=1),
     "an option of the network": network(seed=0, depth=3),
     "another model": setting(model="gap-tv"),
     "a setting of the solver": setting(equilibrium={"max_iter": 3}),
     "the solver": setting(equilibrium={"max_iter": 2, "solver": "picard"}),
-    "scale": reading(scale=2.0),
-    "nan": reading(nan="zero"),
-    "axes": reading(axes="HWT"),
+    "scale": read_options(scale=2.0),
+    "nan": read_options(nan="zero"),
+    "axes": read_options(axes="HWT"),
     "dtype": setting(dtype="float64"),
     "seed": setting(seed=1),
     "format": setting(format="h5"),
@@ -116,7 +116,8 @@ LEAVES = {
         config, model=str(shutil.copytree(at / "model", at / "moved"))
     ),
     "the mask's name": lambda config, at: replace(
-        config, reading=replace(config.reading, mask=shutil.copy(at / "mask.mat", at / "m2.mat"))
+        config,
+        read_options=replace(config.read_options, mask=shutil.copy(at / "mask.mat", at / "m2.mat")),
     ),
 }
 
@@ -154,7 +155,7 @@ def test_another_version_makes_films_again(config, monkeypatch):
 
 def test_every_setting_either_decides_or_is_known_not_to():
     """A field that is added must be thought of here, and in `origin.py`."""
-    decides = {"model", "reading", "equilibrium", "dtype", "seed", "format"}
+    decides = {"model", "read_options", "equilibrium", "dtype", "seed", "format"}
     per_film = {"inputs", "measurements"}
     leaves = {
         "out", "device", "previews", "page", "overwrite", "resume", "fail_fast", "batch_size",
@@ -203,7 +204,7 @@ def planned(config: ReconstructConfig) -> tuple[Order, Task]:
     found = plan(config)
     order = Order(
         run="run", model=config.model, fingerprint=found.model.fingerprint,
-        settings=found.settings, reading=config.reading, mask=found.mask, device="cpu",
+        settings=found.settings, read_options=config.read_options, mask=found.mask, device="cpu",
         dtype="float32", seed=0, isolate=config.several, replace=False, origin=found.origin,
         stamp={"model": {"name": "small"}},
     )  # fmt: skip
@@ -319,6 +320,6 @@ def test_a_run_that_comes_to_nothing_leaves_nothing(config, tmp_path):
     bad = replace(config, inputs=(tmp_path / "nan.mat",))
     assert len(reconstruct(bad).failures) == 1 and not (tmp_path / "o").exists()
     # The corrected command is not refused.
-    mended = reconstruct(replace(bad, reading=replace(config.reading, nan="zero")))
+    mended = reconstruct(replace(bad, read_options=replace(config.read_options, nan="zero")))
     assert len(mended.measurements) == 1
     assert json.loads((tmp_path / "o" / "report.json").read_text())["failures"] == []

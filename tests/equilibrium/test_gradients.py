@@ -260,13 +260,15 @@ def test_neumann_is_the_truncated_series(name, steps):
 
 
 @every_problem
-@pytest.mark.parametrize("damping", [1.0, 0.5])
+@pytest.mark.parametrize("relaxation", [1.0, 0.5])
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_phantom_is_the_damped_series(name, steps, damping):
+def test_phantom_is_the_damped_series(name, steps, relaxation):
     d = dense(name)
     eye = torch.eye(len(d.v), dtype=F64)
-    expected = d.gradient(damping * d.series((1 - damping) * eye + damping * d.J.mT, steps))
-    assert off(flat(problem(name).gradients(f"phantom:{steps},{damping}")), expected) < 1e-10
+    expected = d.gradient(
+        relaxation * d.series((1 - relaxation) * eye + relaxation * d.J.mT, steps)
+    )
+    assert off(flat(problem(name).gradients(f"phantom:{steps},{relaxation}")), expected) < 1e-10
 
 
 @every_problem
@@ -501,7 +503,7 @@ class Counting:
 @pytest.mark.parametrize(
     ("form", "expected"),
     [("exact", 1), ("jfb", 1), ("neumann:1", 1), ("neumann:7", 1)]
-    + [(f"phantom:{k},{damping}", k) for k in (1, 2, 5) for damping in (1.0, 0.5)],
+    + [(f"phantom:{k},{relaxation}", k) for k in (1, 2, 5) for relaxation in (1.0, 0.5)],
 )
 @every_problem
 def test_the_graph_holds_as_few_evaluations_as_the_form_needs(name, form, expected):

@@ -56,10 +56,11 @@ def camera() -> tuple[SensingOperator, Tensor, Tensor]:
     [
         {"map": "gapp"}, {"solver": "newton"}, {"start": "zero"},
         {"tol": 0.0}, {"tol": -1.0}, {"tol": math.nan}, {"tol": math.inf},
-        {"max_iter": -1}, {"damping": 0.0}, {"damping": 1.5}, {"damping": math.nan},
+        {"max_iter": -1}, {"relaxation": 0.0}, {"relaxation": 1.5}, {"relaxation": math.nan},
         {"symmetries": 0}, {"symmetries": 3}, {"symmetries": 16},
         {"memory": 0}, {"sigma": -0.1}, {"sigma": math.nan}, {"sigma": math.inf},
-        {"anderson_start_tol": -1e-3}, {"anderson_start_tol": math.nan}, {"anderson_start_tol": math.inf},
+        {"anderson_start_tol": -1e-3}, {"anderson_start_tol": math.nan},
+        {"anderson_start_tol": math.inf},
     ],
     ids=str,
 )  # fmt: skip
@@ -102,7 +103,7 @@ def test_the_warm_up_counts_and_has_its_own_levels(camera, solver):
         map="gap", sigma=0.05, warmup=((0.2, 3), (0.1, 2)), solver=solver, tol=1e-30, max_iter=4
     )
     found = solve(network, operator, y, settings, on_iteration=lambda n, r, x: told.append(n))
-    assert found.evaluations == [9] and len(found.residuals[0]) == 9
+    assert found.evaluations == [9] and len(found.residual_trace[0]) == 9
     assert told == list(range(1, 10))
     assert [network.levels[0], network.levels[3], network.levels[-1]] == [0.2, 0.1, 0.05]
     assert network.levels.count(0.2) * 2 == network.levels.count(0.1) * 3
@@ -120,7 +121,7 @@ def test_the_trace_is_that_of_the_map_iterated_by_hand(camera):
         fx = GAPMap(operator, y, tv, sigma)(x)
         trace.append(float((fx - x).norm() / fx.norm()))
         x = fx
-    np.testing.assert_allclose(found.residuals[0], trace, rtol=1e-5)
+    np.testing.assert_allclose(found.residual_trace[0], trace, rtol=1e-5)
     assert found.status == ["max_iter"]
     assert found.residual[0] == pytest.approx(min(trace[2:]), rel=1e-5)  # of the final map only
 

@@ -123,7 +123,7 @@ def test_picard_diverges_on_an_expansive_map_and_says_so():
     found = picard(f, start(f), tol=1e-8, max_iter=200)
     assert found.status == ["diverged"]
     assert torch.isfinite(found.x).all()
-    assert found.residual[0] == min(found.residuals[0])
+    assert found.residual[0] == min(found.residual_trace[0])
     assert found.evaluations[0] < 30  # it stops early, not at the most iterations
 
 
@@ -138,7 +138,7 @@ def test_anderson_tames_an_expansive_map():
 def test_damping_tames_an_expansive_map(solve):
     # 1 - 0.3 (1 + 2.8) = -0.14: the damped map contracts.
     f = affine([EXPANSIVE])
-    found = solve(f, start(f), tol=1e-10, max_iter=2000, damping=0.3)
+    found = solve(f, start(f), tol=1e-10, max_iter=2000, relaxation=0.3)
     assert found.status == ["converged"]
     np.testing.assert_allclose(found.x.numpy(), f.fixed_points(), rtol=1e-6)
 
@@ -150,7 +150,7 @@ def test_a_damped_step_is_what_it_says():
         asked.append(x.item())
         return 0.5 * x + 1
 
-    picard(f, torch.tensor([[10.0]], dtype=F64), tol=1e-12, max_iter=3, damping=0.25)
+    picard(f, torch.tensor([[10.0]], dtype=F64), tol=1e-12, max_iter=3, relaxation=0.25)
     np.testing.assert_allclose(asked, [10, 9, 8.125])
 
 
@@ -181,7 +181,7 @@ def test_a_value_that_is_not_finite_never_reaches_the_answer(solve, bad, when):
     assert found.status[0] == "diverged" and found.status[1] != "diverged"
     assert torch.isfinite(found.x).all()
     assert found.evaluations[0] == when  # no evaluation is spent on it any more
-    trace = found.residuals[0]
+    trace = found.residual_trace[0]
     assert trace[-1] == math.inf and all(map(math.isfinite, trace[:-1]))
     if when == 1:
         assert found.residual[0] == math.inf
@@ -210,7 +210,7 @@ def test_a_state_on_its_way_to_infinity_is_not_the_best_one():
         lambda x: torch.where(x < 1e3, 60 * x, x + 1e5), torch.ones(1, 1), tol=1e-6, max_iter=9
     )
     assert found.status == ["diverged"] and found.evaluations == [3]
-    assert found.residuals[0][2] < min(found.residuals[0][:2])
+    assert found.residual_trace[0][2] < min(found.residual_trace[0][:2])
     assert found.x.item() in (60, 3600)
 
 
@@ -302,7 +302,9 @@ def test_samples_of_a_batch_are_solved_as_if_alone(solve):
         alone = solve(one, start(one), tol=1e-9, max_iter=150)
         assert alone.status == together.status[n : n + 1]
         assert alone.evaluations == together.evaluations[n : n + 1]
-        np.testing.assert_allclose(together.residuals[n], alone.residuals[0], rtol=1e-3, atol=1e-12)
+        np.testing.assert_allclose(
+            together.residual_trace[n], alone.residual_trace[0], rtol=1e-3, atol=1e-12
+        )
         torch.testing.assert_close(together.x[n : n + 1], alone.x, rtol=1e-8, atol=1e-10)
 
 
@@ -315,7 +317,7 @@ def test_converged_samples_cost_nothing_more(solve):
     assert f.rows == sorted(f.rows, reverse=True)
     assert min(found.evaluations) < max(found.evaluations)
     for n, count in enumerate(found.evaluations):
-        assert len(found.residuals[n]) == count
+        assert len(found.residual_trace[n]) == count
 
 
 @solvers
@@ -332,7 +334,7 @@ def test_the_answer_is_f_of_the_best_iterate(solve):
     for n in range(2):
         trace = [float((fx - x)[n].norm() / fx[n].norm()) for x, fx in pairs]
         trace = trace[: found.evaluations[n]]
-        np.testing.assert_allclose(found.residuals[n], trace, rtol=1e-12)
+        np.testing.assert_allclose(found.residual_trace[n], trace, rtol=1e-12)
         best = int(np.argmin(trace))
         assert torch.equal(found.x[n], pairs[best][1][n])
         assert found.residual[n] == pytest.approx(trace[best], rel=1e-6)
@@ -344,7 +346,7 @@ def test_no_iterations_at_all(solve):
     found = solve(f, start(f), tol=1e-3, max_iter=0)
     assert torch.equal(found.x, start(f)) and f.rows == []
     assert found.status == ["max_iter"] and found.evaluations == [0]
-    assert found.residual == [math.inf] and found.residuals == [[]]
+    assert found.residual == [math.inf] and found.residual_trace == [[]]
 
 
 @solvers
@@ -384,10 +386,10 @@ def test_mixing_waits_until_plain_steps_have_come_near():
     found = anderson(arctan, far, tol=1e-9, max_iter=100, memory=2, anderson_start_tol=0.05)
     assert found.status == ["converged"] and found.x.item() == pytest.approx(10, abs=1e-8)
     plain = picard(arctan, far, tol=1e-9, max_iter=100)
-    first = next(i for i, r in enumerate(plain.residuals[0]) if r <= 0.05)
+    first = next(i for i, r in enumerate(plain.residual_trace[0]) if r <= 0.05)
     assert first == 4
-    assert found.residuals[0][: first + 1] == plain.residuals[0][: first + 1]
-    assert found.residuals[0][first + 1] != pytest.approx(plain.residuals[0][first + 1])
+    assert found.residual_trace[0][: first + 1] == plain.residual_trace[0][: first + 1]
+    assert found.residual_trace[0][first + 1] != pytest.approx(plain.residual_trace[0][first + 1])
 
 
 def test_each_sample_mixes_from_where_it_is_near_itself():
@@ -397,7 +399,7 @@ def test_each_sample_mixes_from_where_it_is_near_itself():
     assert together.status == ["converged"] * 4
     for i, x0 in enumerate(starts.split(1)):
         alone = anderson(arctan, x0, **settings)
-        assert alone.residuals[0] == together.residuals[i]
+        assert alone.residual_trace[0] == together.residual_trace[i]
         assert torch.equal(alone.x[0], together.x[i])
 
 
@@ -406,8 +408,8 @@ def test_mixing_does_not_wait_for_what_plain_steps_cannot_reach():
     found = anderson(f, start(f), tol=1e-9, max_iter=50, anderson_start_tol=1e-3)
     plain = picard(f, start(f), tol=1e-9, max_iter=12)
     assert found.status == ["converged"] and found.evaluations[0] < 20
-    assert found.residuals[0][:11] == pytest.approx(plain.residuals[0][:11])
-    assert found.residuals[0][11] < plain.residuals[0][11] / 2
+    assert found.residual_trace[0][:11] == pytest.approx(plain.residual_trace[0][:11])
+    assert found.residual_trace[0][11] < plain.residual_trace[0][11] / 2
 
 
 def test_the_absolute_regulariser_stalls_where_the_relative_one_does_not():

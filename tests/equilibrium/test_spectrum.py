@@ -62,13 +62,13 @@ def check(found: Spectrum, dense: np.ndarray, accuracy: float) -> None:
         assert abs(complex(ours.real, abs(ours.imag)) - complex(truth.real, abs(truth.imag))) < (
             accuracy
         )
-    assert found.radius == pytest.approx(np.abs(values).max(), abs=accuracy)
+    assert found.spectral_radius == pytest.approx(np.abs(values).max(), abs=accuracy)
 
 
-def slowest(dense: np.ndarray, damping: float) -> float:
-    """Spectral radius of plain iteration with this damping."""
+def slowest(dense: np.ndarray, relaxation: float) -> float:
+    """Spectral radius of plain iteration with this relaxation."""
     eye = np.eye(len(dense))
-    return float(np.abs(np.linalg.eigvals(eye - damping * (eye - dense))).max())
+    return float(np.abs(np.linalg.eigvals(eye - relaxation * (eye - dense))).max())
 
 
 @every_matrix
@@ -110,7 +110,7 @@ def test_the_error_bounds_that_of_a_symmetric_jacobian(steps, seed):
     distance = np.abs(np.linalg.eigvalsh(dense) - found.dominant).min()
     assert distance <= found.error + 1e-12
     assert 1e-9 < found.error < 1
-    assert found.radius <= 0.9 + 1e-9  # a Ritz value lies within the spectrum
+    assert found.spectral_radius <= 0.9 + 1e-9  # a Ritz value lies within the spectrum
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -141,9 +141,9 @@ def test_the_jacobian_is_that_at_the_point():
     radii = []
     for sample, found in enumerate(spectrum(f, x)):
         check(found, jacobian[sample, :, sample].numpy(), 1e-8)
-        radii.append(found.radius)
+        radii.append(found.spectral_radius)
     assert abs(radii[0] - radii[1]) > 0.01
-    assert abs(radii[0] - spectrum(f, torch.zeros_like(x))[0].radius) > 0.01
+    assert abs(radii[0] - spectrum(f, torch.zeros_like(x))[0].spectral_radius) > 0.01
 
 
 def test_single_precision_is_good_for_its_digits():
@@ -167,7 +167,7 @@ def test_a_large_nonnormal_jacobian_agrees_with_arpack(seed):
     start = np.ones(n)
     largest = scipy.sparse.linalg.eigs(sparse, k=1, which="LM", v0=start)[0][0]
     rightmost = scipy.sparse.linalg.eigs(sparse, k=1, which="LR", v0=start)[0][0]
-    assert found.radius == pytest.approx(abs(largest), abs=1e-2)
+    assert found.spectral_radius == pytest.approx(abs(largest), abs=1e-2)
     assert found.dominant.real == pytest.approx(largest.real, abs=1e-2)
     assert found.rightmost == pytest.approx(rightmost.real, abs=1e-2)
     assert found.error < 1e-1
@@ -180,23 +180,23 @@ def test_a_large_nonnormal_jacobian_agrees_with_arpack(seed):
 )
 def test_plain_iteration_contracts_up_to_the_damping_and_not_beyond(dense):
     f = Linear(dense)
-    damping = spectrum(f, f.x)[0].damping
-    assert slowest(dense, 0.999 * damping) < 1 < slowest(dense, 1.001 * damping)
-    assert (damping > 1) == (slowest(dense, 1.0) < 1)
+    relaxation = spectrum(f, f.x)[0].max_relaxation
+    assert slowest(dense, 0.999 * relaxation) < 1 < slowest(dense, 1.001 * relaxation)
+    assert (relaxation > 1) == (slowest(dense, 1.0) < 1)
 
 
 @pytest.mark.parametrize("outer", [1.05, 3.0, 1.1 + 0.5j], ids=str)
 def test_no_damping_helps_against_an_eigenvalue_to_the_right_of_one(outer):
     dense = matrix([*inner(10), outer])
     f = Linear(dense)
-    assert spectrum(f, f.x)[0].damping == 0
+    assert spectrum(f, f.x)[0].max_relaxation == 0
     assert min(slowest(dense, d) for d in (1e-3, 0.1, 0.5, 1.0)) > 1
 
 
 def test_a_constant_map_has_radius_zero():
     (found,) = spectrum(lambda x: 0 * x + 1, torch.ones(1, 9, dtype=F64))
     assert (found.dominant, found.rightmost, found.error) == (0, 0, 0)
-    assert found.damping == 2
+    assert found.max_relaxation == 2
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32], ids=str)
@@ -209,7 +209,7 @@ def test_a_multiple_of_the_identity_has_one_eigenvalue_only(factor, dtype):
         assert found.dominant == pytest.approx(factor, abs=1e-6)
         assert found.rightmost == pytest.approx(factor, abs=1e-6)
         if factor < 1:
-            assert found.damping == pytest.approx(2 / (1 - factor), rel=1e-4)
+            assert found.max_relaxation == pytest.approx(2 / (1 - factor), rel=1e-4)
 
 
 def test_a_jacobian_of_low_rank_is_no_trouble():

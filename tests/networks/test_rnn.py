@@ -66,7 +66,7 @@ def test_it_is_its_formula():
         pictures = (video[0, t], average[0, t] - video[0, t], rest[0, t], alone[0, t])
         parts = [picture[i::2, j::2] for picture in pictures for i, j in corners]
         x = torch.stack([*parts, torch.full((3, 4), 0.1, dtype=F64)])
-        for layer in made.enter:
+        for layer in made.head:
             x = conv(x, layer).clamp(min=0)
         entered.append(x)
     state = torch.zeros(STATE, 3, 4, dtype=F64)
@@ -76,8 +76,8 @@ def test_it_is_its_formula():
     for t in (3, 2, 1, 0):  # from the state that the way forward has ended with
         back[t], state = step(made.backwards, onward[t], state)
     for t in range(4):
-        x = conv(torch.cat((back[t], entered[t])), made.leave[0]).clamp(min=0)
-        noise = conv(x, made.leave[1])
+        x = conv(torch.cat((back[t], entered[t])), made.tail[0]).clamp(min=0)
+        noise = conv(x, made.tail[1])
         for n, (i, j) in enumerate(corners):
             expected = alone[0, t, i::2, j::2] - 0.1 * noise[n]
             torch.testing.assert_close(out[0, t, i::2, j::2], expected)

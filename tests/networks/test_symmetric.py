@@ -44,7 +44,7 @@ MEMBERS = {2: (diagonal,), 4: (diagonal, half_turn), 8: (diagonal, half_turn, mi
 def test_a_turned_film_gives_the_turned_answer(count, turned):
     torch.manual_seed(0)
     network = build("video", {"widths": [16, 24], "measurement": True}).eval()
-    network.leave.weight.mul_(20)  # a new network does next to nothing
+    network.tail.weight.mul_(20)  # a new network does next to nothing
     films = torch.rand(3, 2, 5, 12, 16)
 
     def distance(denoiser: Denoiser) -> float:

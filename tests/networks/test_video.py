@@ -118,8 +118,8 @@ def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(alread
     # What it has besides learns: a zero stands behind something that is not zero.
     with torch.enable_grad():
         answer(larger).sum().backward()
-    assert larger.enter.weight.grad.abs().min() > 0
-    for scale in (*larger.falling, *larger.rising):
+    assert larger.head.weight.grad.abs().min() > 0
+    for scale in (*larger.encoder, *larger.decoder):
         assert all(block.outer.weight.grad.abs().max() > 0 for block in scale.blocks[1:])
     if larger.window is not None:
         assert larger.window.outer.weight.grad.abs().max() > 0

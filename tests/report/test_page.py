@@ -15,7 +15,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from deqsci_cli.io.preview import to_8_bits
-from deqsci_cli.report.page import PLAYERS, Film, Page, Pictures, Scene, render
+from deqsci_cli.report.page import PLAYERS, FilmView, Page, Pictures, Scene, render
 from deqsci_cli.report.pictures import encode
 from deqsci_cli.report.report import Failure, Record
 
@@ -29,7 +29,8 @@ def decode(uri: str) -> np.ndarray:
 def record(**changes) -> Record:
     facts = {
         "input": "a.mat", "index": 0, "output": "a.tif", "previews": (), "model": "pnp",
-        "status": "converged", "evaluations": 3, "residual": 1e-3, "residuals": (0.1, 0.01, 1e-3),
+        "status": "converged", "evaluations": 3, "residual": 1e-3,
+        "residual_trace": (0.1, 0.01, 1e-3),
         "seconds": 1.0, "scale": 1.0, "scale_rule": "", "psnr": 30.0, "ssim": 0.9,
         "psnr_trace": (20.0, 28.0, 30.0), "frame_psnr": (30.0, None), "frame_ssim": (0.9, 0.9),
     }  # fmt: skip
@@ -39,7 +40,8 @@ def record(**changes) -> Record:
 def scenes(count: int, film: np.ndarray, label: str = "pnp") -> list[Scene]:
     pictures = Pictures(film.sum(0), film, (film,))
     return [
-        Scene(f"s{n}", (Film(label, record()),), lambda: pictures, tol=1e-3) for n in range(count)
+        Scene(f"s{n}", (FilmView(label, record()),), lambda: pictures, tol=1e-3)
+        for n in range(count)
     ]
 
 
@@ -84,7 +86,7 @@ def test_the_table_has_all_and_the_players_only_the_first():
 def test_names_are_text():
     hostile = """<script>alert('x')</script>"&$a_1$\udcff"""
     film = np.zeros((2, 4, 4))
-    made = Film(hostile, record(model=hostile), "./" + "x.tif")
+    made = FilmView(hostile, record(model=hostile), "./" + "x.tif")
     scene = Scene(hostile, (made, made), lambda: Pictures(None, None, (film, film), (hostile,)))
     failure = Failure(hostile, hostile, hostile, 3)
     text = render(Page(hostile, hostile, [scene], {hostile: hostile}, [failure]))
@@ -95,7 +97,9 @@ def test_names_are_text():
 
 
 def test_a_film_without_figures():
-    scene = Scene("s", (Film("film", None),), lambda: Pictures(None, None, (np.zeros((1, 4, 4)),)))
+    scene = Scene(
+        "s", (FilmView("film", None),), lambda: Pictures(None, None, (np.zeros((1, 4, 4)),))
+    )
     text = render(Page("t", "s", [scene], {}))
     assert "PSNR" not in text.split("<script>")[0].split("</style>")[1] and "<svg" not in text
 

@@ -56,8 +56,8 @@ def denoiser(films, tmp_path_factory) -> Path:
     train(
         TrainConfig(
             data=(films[0],), validation=films[1], out=out, architecture="cnn",
-            options={"channels": 4, "depth": 2}, steps=60, batch=8, patch=16, learning_rate=1e-2,
-            validate_every=60, validation_side=16, device="cpu",
+            options={"channels": 4, "depth": 2}, steps=60, batch_size=8, patch_size=16,
+            learning_rate=1e-2, validate_every=60, validation_side=16, device="cpu",
         )
     )  # fmt: skip
     return out

@@ -118,7 +118,7 @@ def test_captures_have_what_their_cameras_make():
     clips = [rng(5).integers(0, 256, (6, 40, 40), dtype=np.uint8)]
     faults = {"one_hot_prob": 1.0, "black_level": 0.1, "clipped_prob": 1.0}
     settings = build(CaptureSettings, {"frames": [3], "noise_range": [0, 0], **faults})
-    batch = CaptureSampler(clips, settings, patch=16, batch=8, seed=0)(0)
+    batch = CaptureSampler(clips, settings, patch_size=16, batch_size=8, seed=0)(0)
     open_ = batch.mask.sum(1)
     assert set(open_.unique().tolist()) == {0.0, 1.0}
     rest = (batch.measurement - (batch.mask * batch.video).sum(1)).where(open_ > 0, torch.nan)

@@ -27,13 +27,15 @@ def noise_clip(frames: int = 6, side: int = 60, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (frames, side, side), dtype=np.uint8)
 
 
-def sampler(clips=None, *, patch=16, batch=4, seed=5, share=(0, 1), **settings) -> CaptureSampler:
+def sampler(
+    clips=None, *, patch_size=16, batch_size=4, seed=5, share=(0, 1), **settings
+) -> CaptureSampler:
     settings = {"frames": (3,)} | settings
     return CaptureSampler(
         [noise_clip()] if clips is None else clips,
         CaptureSettings(**settings),
-        patch=patch,
-        batch=batch,
+        patch_size=patch_size,
+        batch_size=batch_size,
         seed=seed,
         share=share,
     )
@@ -50,7 +52,7 @@ def missed(batch: CaptureBatch) -> torch.Tensor:
 
 
 def test_shapes_and_ranges():
-    batch = sampler(batch=5, gain_range=(2.0, 3.0))(0)
+    batch = sampler(batch_size=5, gain_range=(2.0, 3.0))(0)
     assert batch.video.shape == batch.mask.shape == (5, 3, 16, 16)
     assert batch.measurement.shape == (5, 16, 16)
     for part in (batch.video, batch.mask, batch.measurement):
@@ -66,7 +68,7 @@ def test_without_noise_the_measurement_is_the_coded_sum():
 
 
 def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
-    sample = sampler(patch=48, batch=6, noise_range=(0.0, 0.02))
+    sample = sampler(patch_size=48, batch_size=6, noise_range=(0.0, 0.02))
     rest = torch.cat([missed(sample(step)) for step in range(5)]).flatten(1)
     levels = rest.std(1)
     assert float(levels.max()) <= 0.02 * 1.06  # four standard errors of 2304 pixels
@@ -75,25 +77,25 @@ def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():
 
 
 def test_hot_pixels_stand_out_in_as_many_captures_as_asked():
-    sample = sampler(batch=20, patch=32, noise_range=(0.0, 0.0), hot_pixel_prob=0.3)
+    sample = sampler(batch_size=20, patch_size=32, noise_range=(0.0, 0.0), hot_pixel_prob=0.3)
     rest = torch.cat([missed(sample(step)) for step in range(10)]).flatten(1)
     hot = rest.abs() > 1e-5
     assert set(hot.sum(1).tolist()) == {0, 1, 2, 3}
     assert 36 <= int(hot.any(1).sum()) <= 84  # of 200, 0.3 of them: four standard errors
     assert float(rest[hot].min()) >= 1 and 4 < float(rest[hot].max()) <= 5
-    calm = sampler(batch=20, patch=32, noise_range=(0.0, 0.0))
+    calm = sampler(batch_size=20, patch_size=32, noise_range=(0.0, 0.0))
     assert torch.equal(sample(2).video, calm(2).video)
 
 
 def test_a_capture_depends_on_seed_step_and_place_alone():
-    sample = sampler(batch=6)
+    sample = sampler(batch_size=6)
     first = sample(3)
     sample(4)
     assert_equal(sample(3), first)
-    assert_equal(sampler(batch=6)(3), first)
-    fewer = sampler(batch=2)(3)
+    assert_equal(sampler(batch_size=6)(3), first)
+    fewer = sampler(batch_size=2)(3)
     assert_equal(fewer, CaptureBatch(first.video[:2], first.mask[:2], first.measurement[:2]))
-    for other in (sample(4), sampler(batch=6, seed=6)(3)):
+    for other in (sample(4), sampler(batch_size=6, seed=6)(3)):
         assert not torch.equal(other.video, first.video)
         assert not torch.equal(other.mask, first.mask)
     videos = {video.numpy().tobytes() for video in first.video}
@@ -103,7 +105,7 @@ def test_a_capture_depends_on_seed_step_and_place_alone():
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_batch_is_dealt_out(count):
-    settings = {"batch": 6, "frames": (2, 4)}
+    settings = {"batch_size": 6, "frames": (2, 4)}
     for step in range(4):
         whole = sampler(**settings)(step)
         parts = [sampler(share=(rank, count), **settings)(step) for rank in range(count)]
@@ -119,7 +121,7 @@ def test_a_batch_is_dealt_out(count):
 
 
 def test_probes_are_normal_and_of_their_step():
-    sample = sampler(batch=8)
+    sample = sampler(batch_size=8)
     shape = torch.Size((8, 4, 16, 16))
     probe = sample.probe(3, shape)
     assert probe.shape == shape and torch.equal(probe, sample.probe(3, shape))
@@ -150,7 +152,7 @@ def test_masks_are_pieces_of_a_camera_s_own(tmp_path):
     own = np.random.default_rng(1).integers(0, 200, (4, 18, 21), dtype=np.uint8)
     path = tmp_path / "camera.mat"
     scipy.io.savemat(path, {"mask": own.transpose(1, 2, 0)})
-    sample = sampler(mask_file=path, frames=(2, 3), batch=6)  # its own number of frames wins
+    sample = sampler(mask_file=path, frames=(2, 3), batch_size=6)  # its own number of frames wins
     windows = np.lib.stride_tricks.sliding_window_view(own, (16, 16), axis=(1, 2))
     known = {windows[:, y, x].tobytes(): (y, x) for y in range(3) for x in range(6)}
     seen = set()
@@ -162,7 +164,7 @@ def test_masks_are_pieces_of_a_camera_s_own(tmp_path):
             assert float((mask - mask.round()).abs().max()) < 1e-4
     assert len(seen) > 12
     with pytest.raises(InputError, match=r"camera\.mat: the mask is smaller than .* 19x19"):
-        sampler(mask_file=path, patch=19)
+        sampler(mask_file=path, patch_size=19)
 
 
 def decode(video: torch.Tensor, pace: int) -> tuple[int, int, tuple[int, bool]]:
@@ -192,9 +194,11 @@ def decode(video: torch.Tensor, pace: int) -> tuple[int, int, tuple[int, bool]]:
     return int(clip.flat[0]), speed, way
 
 
-@pytest.mark.parametrize(("downsample_prob", "patch", "pace"), [(0.0, 3, 1), (1.0, 2, 2)])
-def test_videos_are_pieces_of_one_clip_at_one_speed(half, patch, pace):
-    sample = sampler(list(MAPS), patch=patch, batch=8, **NOTHING | {"downsample_prob": half})
+@pytest.mark.parametrize(("half", "patch_size", "pace"), [(0.0, 3, 1), (1.0, 2, 2)])
+def test_videos_are_pieces_of_one_clip_at_one_speed(half, patch_size, pace):
+    sample = sampler(
+        list(MAPS), patch_size=patch_size, batch_size=8, **NOTHING | {"downsample_prob": half}
+    )
     seen = [decode(video, pace) for step in range(25) for video in sample(step).video]
     clips, speeds, ways = (set(column) for column in zip(*seen, strict=True))
     assert clips == {0, 1} and speeds == {-2, -1, 1, 2}
@@ -202,7 +206,7 @@ def test_videos_are_pieces_of_one_clip_at_one_speed(half, patch, pace):
 
 
 def test_every_place_and_time_is_taken():
-    sample = sampler([MAPS[0]], patch=3, batch=8, frame_strides=(1,), **NOTHING)
+    sample = sampler([MAPS[0]], patch_size=3, batch_size=8, frame_strides=(1,), **NOTHING)
     corners = [video.numpy().min() for step in range(60) for video in sample(step).video]
     firsts = {int(np.rint(255 * corner)) for corner in corners}
     assert firsts == {25 * t + 5 * y + x for t in range(3) for y in range(3) for x in range(3)}
@@ -212,23 +216,28 @@ def test_half_of_the_crops_at_half_resolution():
     # Of black and white chequers nothing but grey is left at half resolution.
     chequers = np.broadcast_to(255 * (np.indices((40, 40)).sum(0) % 2), (3, 40, 40))
     sample = sampler(
-        [chequers.astype(np.uint8)], patch=8, batch=20, **NOTHING | {"downsample_prob": 0.5}
+        [chequers.astype(np.uint8)],
+        patch_size=8,
+        batch_size=20,
+        **NOTHING | {"downsample_prob": 0.5},
     )
     halves = [bool((video == 0.5).all()) for step in range(5) for video in sample(step).video]
     assert 35 < sum(halves) < 65
     small = sampler(
-        [chequers[:, :15].astype(np.uint8)], patch=8, **NOTHING | {"downsample_prob": 1.0}
+        [chequers[:, :15].astype(np.uint8)], patch_size=8, **NOTHING | {"downsample_prob": 1.0}
     )
     assert not bool((small(0).video == 0.5).any())  # 15 rows are not twice 8
 
 
-@pytest.mark.parametrize("patch", [16, 17])
-def test_crops_at_twice_the_resolution(patch):
+@pytest.mark.parametrize("patch_size", [16, 17])
+def test_crops_at_twice_the_resolution(patch_size):
     # A cubic spline gives a slope back exactly, but near the edges, behind which it is mirrored.
     slope = np.broadcast_to(4 * np.arange(40), (3, 40, 40)).astype(np.uint8)
 
     def steps(share):
-        sample = sampler([slope], patch=patch, batch=50, **NOTHING | {"upsample_prob": share})
+        sample = sampler(
+            [slope], patch_size=patch_size, batch_size=50, **NOTHING | {"upsample_prob": share}
+        )
         inner = 255 * sample(0).video[:, 0, 5:-5, 5:-5]
         down, across = (inner.diff(dim=d).abs() for d in (1, 2))
         flat = torch.minimum(down.amax((1, 2)), across.amax((1, 2)))
@@ -242,7 +251,7 @@ def test_crops_at_twice_the_resolution(patch):
 
 def test_half_of_the_captures_are_of_one_frame():
     steps = np.broadcast_to(np.arange(0, 250, 50)[:, None, None], (5, 20, 20)).astype(np.uint8)
-    sample = sampler([steps], batch=20, patch=8, **NOTHING | {"still_image_prob": 0.5})
+    sample = sampler([steps], batch_size=20, patch_size=8, **NOTHING | {"still_image_prob": 0.5})
     videos = torch.cat([sample(step).video for step in range(5)]) * 255
     still = ((videos - videos[:, :1]).abs() < 1e-3).flatten(1).all(1)
     assert 35 < int(still.sum()) < 65
@@ -298,7 +307,7 @@ def test_objects_move_by_themselves_before_the_picture():
     """Of a clip that is dark and one that is bright each stays its own, and an edge moves."""
     clips = [np.full((3, 40, 40), grey, np.uint8) for grey in (40, 200)]
     calm = NOTHING | {"still_image_prob": 1.0, "max_pan": 3.0}
-    sample = sampler(clips, batch=20, moving_object_prob=0.5, **calm)
+    sample = sampler(clips, batch_size=20, moving_object_prob=0.5, **calm)
     videos = torch.cat([sample(step).video for step in range(5)]) * 255
     assert float(videos.min()) > 39 and float(videos.max()) < 201
     mixed = [video for video in videos if float(video.max() - video.min()) > 100]
@@ -306,13 +315,13 @@ def test_objects_move_by_themselves_before_the_picture():
     assert 10 < len(mixed) < 40
     changed = torch.stack([(video[0] - video[-1]).abs().max() for video in mixed])
     assert float((changed > 20).float().mean()) > 0.7
-    none = sampler(clips, batch=20, **calm)(0).video
+    none = sampler(clips, batch_size=20, **calm)(0).video
     assert float((none - none[:, :1, :1, :1]).abs().max()) < 1e-5
 
 
 def test_brightness():
     grey = [np.full((4, 20, 20), 100, np.uint8)]
-    sample = sampler(grey, batch=50, gain_range=(0.5, 2.0), downsample_prob=0.0)
+    sample = sampler(grey, batch_size=50, gain_range=(0.5, 2.0), downsample_prob=0.0)
     factors = sample(0).video.flatten(1) * 255 / 100
     assert float((factors - factors[:, :1]).abs().max()) < 1e-6  # one for all frames
     assert 0.5 <= float(factors.min()) < 0.7 and 1.8 < float(factors.max()) <= 2.0
@@ -320,27 +329,31 @@ def test_brightness():
 
 
 def test_a_clip_too_short_for_a_speed_is_taken_slower():
-    sample = sampler([MAPS[0][:3]], patch=3, batch=8, frame_strides=(1, 4), **NOTHING)
+    sample = sampler([MAPS[0][:3]], patch_size=3, batch_size=8, frame_strides=(1, 4), **NOTHING)
     assert {abs(decode(video, 1)[1]) for video in sample(0).video} == {1}
-    sample = sampler([MAPS[0][:3]], patch=3, batch=8, frame_strides=(4,), **NOTHING)
+    sample = sampler([MAPS[0][:3]], patch_size=3, batch_size=8, frame_strides=(4,), **NOTHING)
     assert {abs(decode(video, 1)[1]) for video in sample(0).video} == {1}
 
 
 def test_clips_too_short_or_too_small_are_left_out():
     clips = [noise_clip(4), noise_clip(6, 15), MAPS[0]]
-    sample = sampler(clips, patch=5, frames=(2, 5), batch=4, **NOTHING)
+    sample = sampler(clips, patch_size=5, frames=(2, 5), batch_size=4, **NOTHING)
     assert [len(clip) for clip in sample.clips] == [6, 5]
-    for frames, patch in ((7, 8), (6, 16)):
-        with pytest.raises(InputError, match=f"no clip has {frames} frames .* {patch}x{patch}"):
-            sampler(clips, frames=(2, frames), patch=patch)
+    for frames, patch_size in ((7, 8), (6, 16)):
+        with pytest.raises(
+            InputError, match=f"no clip has {frames} frames .* {patch_size}x{patch_size}"
+        ):
+            sampler(clips, frames=(2, frames), patch_size=patch_size)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"frames": ()}, {"masks": ()}, {"frame_strides": ()}, {"frames": (8, 0)}, {"frame_strides": (0,)},
+    [{"frames": ()}, {"masks": ()}, {"frame_strides": ()}, {"frames": (8, 0)},
+     {"frame_strides": (0,)},
      {"masks": ("binary", "gray")}, {"downsample_prob": -0.1}, {"downsample_prob": 1.1},
      {"upsample_prob": -0.1}, {"downsample_prob": 0.6, "upsample_prob": 0.5},
-     {"still_image_prob": -0.1}, {"still_image_prob": 1.1}, {"max_pan": -1.0}, {"gain_range": (0.0, 1.0)},
+     {"still_image_prob": -0.1}, {"still_image_prob": 1.1}, {"max_pan": -1.0},
+     {"gain_range": (0.0, 1.0)},
      {"gain_range": (1.2, 0.7)}, {"noise_range": (-0.01, 0.1)}, {"noise_range": (0.2, 0.1)}],
     ids=str,
 )  # fmt: skip
@@ -370,13 +383,13 @@ def test_pictures_serve_captures_by_a_moving_camera_beside_clips():
     clips = [*greys((10, 20, 30, 40), 1), *greys((200, 250), 50)]
     calm = NOTHING | {"still_image_prob": 0.5, "max_pan": 2.0}
     counts = {g: int(n) for g, n in zip(*np.unique(
-        filmed(sampler(clips, batch=40, picture_prob=0.6, **calm), 25), return_counts=True
+        filmed(sampler(clips, batch_size=40, picture_prob=0.6, **calm), 25), return_counts=True
     ), strict=True)}  # fmt: skip
     # Of 1000 half are of a moving camera; 0.6 of those show one of four pictures, each as likely.
     assert set(counts) == {10, 20, 30, 40, 200, 250}
     assert all(35 < counts[grey] < 115 for grey in (10, 20, 30, 40))
     assert 230 < sum(counts[grey] for grey in (10, 20, 30, 40)) < 370  # 300, five deviations
-    none = filmed(sampler(clips, batch=40, picture_prob=0.0, **calm), 5)
+    none = filmed(sampler(clips, batch_size=40, picture_prob=0.0, **calm), 5)
     assert set(none) == {200, 250}
 
 
@@ -388,7 +401,7 @@ def test_without_pictures_captures_are_what_they_were():
 
 
 def test_pictures_alone_are_filmed_by_a_moving_camera():
-    sample = sampler(greys((50, 100), 1), batch=20, **NOTHING | {"still_image_prob": 1.0})
+    sample = sampler(greys((50, 100), 1), batch_size=20, **NOTHING | {"still_image_prob": 1.0})
     assert set(filmed(sample, 3)) == {50, 100}
     with pytest.raises(InputError, match="no clip has 3 frames") as caught:
         sampler(greys((50, 100), 1), still_image_prob=0.9)

@@ -55,7 +55,7 @@ def one_thread():
 def config(films: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
     base = TrainConfig(
         data=(films[0],), validation=films[1], out=out, stage="equilibrium", architecture="cnn",
-        options=SMALL, steps=10, batch=2, patch=12, learning_rate=3e-3, validate_every=4,
+        options=SMALL, steps=10, batch_size=2, patch_size=12, learning_rate=3e-3, validate_every=4,
         validation_side=16, device="cpu", captures=CAPTURES,
         solve=EquilibriumSettings(max_iter=8), stability=STABLE,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_what_is_nearly_perfect_does_not_drown_the_rest():
 def test_the_loss_falls_and_the_equilibrium_gets_better(films, denoiser, tmp_path):
     steps, solve = Steps(), EquilibriumSettings(max_iter=20)
     run = config(
-        films, tmp_path / "m", steps=60, batch=4, validate_every=60, solve=solve,
+        films, tmp_path / "m", steps=60, batch_size=4, validate_every=60, solve=solve,
         stability=replace(STABLE, max_iter=5), **start_from(denoiser),
         captures=replace(
             CAPTURES, masks=("binary",), gain_range=(1.0, 1.0), noise_range=(0.0, 0.0)
@@ -161,14 +161,14 @@ def test_a_killed_run_can_be_resumed(films, tmp_path, read_log, environment):
         architecture = "rsn-cnn"
         options = {{ channels = 4, depth = 2 }}
         steps = 40
-        batch = 2
-        patch = 12
+        batch_size = 2
+        patch_size = 12
         validate_every = 10
         validation_side = 16
         device = "cpu"
         captures.frames = [3]
         solve.max_iter = 8
-        stability = {{ max_iter = 3, visits = 3, skip_above = 1.0 }}
+        stability = {{ max_iter = 3, reuse_steps = 3, max_residual = 1.0 }}
         """,
         encoding="utf-8",
     )
@@ -237,7 +237,7 @@ class Stepping(EquilibriumStage):
 
 
 def stage(films, denoiser, **stability) -> Stepping:
-    sample = Drawn(load_clips([films[0]]), CAPTURES, patch=8, batch=1, seed=0)
+    sample = Drawn(load_clips([films[0]]), CAPTURES, patch_size=8, batch_size=1, seed=0)
     return Stepping(
         zoo.load(str(denoiser)).network, sample, EquilibriumSettings(map="gap", tol=1e-12),
         GradientSettings("jfb"), replace(STABLE, **stability),
@@ -245,30 +245,30 @@ def stage(films, denoiser, **stability) -> Stepping:
 
 
 @pytest.mark.parametrize("reuse_steps", [2, 3, 4])
-def test_a_batch_is_seen_several_times_at_staggered_ages(films, denoiser, visits):
-    stepping = stage(films, denoiser, reuse_steps=visits, max_iter=1)
-    count = 10 * visits
-    last_visits = []
+def test_a_batch_is_seen_several_times_at_staggered_ages(films, denoiser, reuse_steps):
+    stepping = stage(films, denoiser, reuse_steps=reuse_steps, max_iter=1)
+    count = 10 * reuse_steps
+    last_uses = []
     for step in range(count):
         _, facts = stepping(step)
-        assert len(stepping.states) <= visits
+        assert len(stepping.states) <= reuse_steps
         if "growth" in facts:
-            last_visits.append(step)
+            last_uses.append(step)
     drawn = stepping.visited
     seen = {n: [step for step in range(count) if drawn[step] == n] for n in set(drawn)}
     for first, steps in seen.items():
-        assert steps == list(range(first, first + visits * len(steps), visits))
-        ended = steps[-1] + visits < count
-        if first >= visits and ended:
-            assert len(steps) == visits
-        assert (steps[-1] in last_visits) or not ended
-    assert sorted(len(seen[n]) for n in range(visits)) == list(range(1, visits + 1))
-    assert set(last_visits) <= {steps[-1] for steps in seen.values()}
+        assert steps == list(range(first, first + reuse_steps * len(steps), reuse_steps))
+        ended = steps[-1] + reuse_steps < count
+        if first >= reuse_steps and ended:
+            assert len(steps) == reuse_steps
+        assert (steps[-1] in last_uses) or not ended
+    assert sorted(len(seen[n]) for n in range(reuse_steps)) == list(range(1, reuse_steps + 1))
+    assert set(last_uses) <= {steps[-1] for steps in seen.values()}
     ages = [sum(n == drawn[step] for n in drawn[:step]) for step in range(count)]
-    for begin in range(visits**2, count, visits):
-        assert sorted(ages[begin : begin + visits]) == list(range(visits))
+    for begin in range(reuse_steps**2, count, reuse_steps):
+        assert sorted(ages[begin : begin + reuse_steps]) == list(range(reuse_steps))
     # What is kept is of the batches that are seen again, and of no others.
-    for step in range(count, count + visits):
+    for step in range(count, count + reuse_steps):
         stepping(step)
     again = stepping.visited[count:]
     assert {n for n in again if n < count} == {n for n, steps in seen.items() if n in again}
@@ -292,9 +292,9 @@ def test_a_batch_goes_on_from_where_it_was_left(films, denoiser):
 
 
 def test_a_fixed_point_that_was_not_kept_is_solved_for_anew(films, denoiser):
-    def residual(visits: int, lost_at: int) -> float:
+    def residual(reuse_steps: int, lost_at: int) -> float:
         stepping = stage(films, denoiser, reuse_steps=4, max_iter=4)
-        for visit in range(visits):
+        for visit in range(reuse_steps):
             if visit == lost_at:
                 stepping.states.clear()
                 stepping.films.clear()
@@ -356,7 +356,7 @@ def test_a_step_too_far_from_its_fixed_point_is_not_taken(films, denoiser, tmp_p
 def test_fifty_steps_not_taken_end_the_run(films, denoiser, tmp_path):
     steps = Steps()
     run = config(
-        films, tmp_path / "m", steps=60, batch=1, patch=8, validate_every=100,
+        films, tmp_path / "m", steps=60, batch_size=1, patch_size=8, validate_every=100,
         stability=replace(STABLE, max_iter=1, max_residual=1e-9), **start_from(denoiser),
     )  # fmt: skip
     with pytest.raises(DeqsciError, match=r"50 steps in a row .* step 50") as caught:
@@ -395,7 +395,12 @@ def test_the_slow_mode_is_found_in_what_still_moves(films, denoiser):
 def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_log, penalty):
     radii = []
     for weight in (0.0, 1000.0):
-        without = {"jacobian": 0.0, "spectral_penalty": 0.0, "contraction": 0.5, "reuse_steps": 1}
+        without = {
+            "jacobian": 0.0,
+            "spectral_penalty": 0.0,
+            "spectral_target": 0.5,
+            "reuse_steps": 1,
+        }
         run = config(
             films, tmp_path / str(weight), steps=30, validate_every=30, learning_rate=1e-2, seed=3,
             solve=EquilibriumSettings(map="gap", max_iter=20),
@@ -403,7 +408,7 @@ def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_l
         )  # fmt: skip
         train(run)
         (line,) = read_log(run.out)
-        radii.append(line["contraction"])
+        radii.append(line["spectral_target"])
         assert ("train/growth" in line) == (penalty == "spectral_penalty" and weight > 0)
         assert ("train/jacobian" in line) == (penalty == "jacobian" and weight > 0)
     # Seeds 0 to 4: 0.97 to 0.98 without, 0.84 to 0.91 with; the least difference is 0.07.
@@ -490,7 +495,9 @@ def test_a_model_for_one_camera(films, tmp_path, read_log):
 
 def test_bfloat16(films, denoiser, tmp_path):
     steps = Steps()
-    stable = replace(STABLE, reuse_steps=1, jacobian=0.01, spectral_penalty=0.1, contraction=0.0)
+    stable = replace(
+        STABLE, reuse_steps=1, jacobian=0.01, spectral_penalty=0.1, spectral_target=0.0
+    )
     run = config(films, tmp_path / "m", steps=3, dtype="bfloat16", stability=stable,
                  **start_from(denoiser))  # fmt: skip
     train(run, steps)
@@ -572,8 +579,8 @@ def test_an_unknown_gradient(wrong):
     [
         *((GradientSettings, wrong) for wrong in ({"tol": 0.0}, {"max_iter": 0})),
         *((StabilitySettings, {name: -1})
-          for name in ("first_max_iter", "jacobian", "spectral_penalty", "contraction", "n_correction_losses",
-                       "random_start_prob")),
+          for name in ("first_max_iter", "jacobian", "spectral_penalty", "spectral_target",
+                       "n_correction_losses", "random_start_prob")),
         *((StabilitySettings, {name: 0}) for name in ("max_iter", "reuse_steps", "max_residual")),
         (StabilitySettings, {"random_start_prob": 1.5}),
         (StabilitySettings, {"power_iteration_start": "slowest"}),

@@ -132,7 +132,9 @@ def sampler(clips, **settings) -> CaptureSampler:
         "gain_range": (1.0, 1.0),
         "noise_range": (0.0, 0.0),
     }
-    return CaptureSampler(clips, CaptureSettings(**calm | settings), patch=16, batch=40, seed=0)
+    return CaptureSampler(
+        clips, CaptureSettings(**calm | settings), patch_size=16, batch_size=40, seed=0
+    )
 
 
 def test_as_many_captures_are_blurred_as_asked(monkeypatch):

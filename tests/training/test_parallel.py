@@ -23,14 +23,14 @@ from deqsci_cli.training.train import train
 
 COMMON = """
 steps = 6
-batch = 4
-patch = 12
+batch_size = 4
+patch_size = 12
 validate_every = 4
 validation_side = 16
 device = "cpu"
 captures.frames = [3]
 solve = { map = "gap", max_iter = 12 }
-stability = { max_iter = 3, visits = 3, jacobian = 0.01, correction = 1, skip_above = 1.0 }
+stability = { max_iter = 3, reuse_steps = 3, jacobian = 0.01, n_correction_losses = 1, max_residual = 1.0 }
 """
 NEW = 'architecture = "rsn-cnn"\noptions = { channels = 4, depth = 2 }'
 
@@ -52,7 +52,7 @@ def recipe(films: tuple[Path, Path], folder: Path, stage: str, start: str) -> Pa
 @pytest.mark.parametrize("stage", ["denoiser", "equilibrium"])
 def test_two_processes_train_as_one(films, denoiser, tmp_path, read_log, environment, stage):
     # At a map that does not contract, Anderson's method would multiply the rounding.
-    start = NEW if stage == "denoiser" else f'initial = "{denoiser.as_posix()}"'
+    start = NEW if stage == "denoiser" else f'init_from = "{denoiser.as_posix()}"'
     file = recipe(films, tmp_path, stage, start)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),

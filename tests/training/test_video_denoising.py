@@ -36,7 +36,7 @@ each = pytest.mark.parametrize(
 def config(films: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
     base = TrainConfig(
         data=(films[0],), validation=films[1], out=out, stage="denoiser", architecture="rnn",
-        options=SMALL, steps=6, batch=2, patch=12, learning_rate=3e-3, validate_every=4,
+        options=SMALL, steps=6, batch_size=2, patch_size=12, learning_rate=3e-3, validate_every=4,
         validation_side=16, device="cpu", captures=CAPTURES, solve=GAP,
     )  # fmt: skip
     return replace(base, **changes)
@@ -61,7 +61,7 @@ class Offset(Denoiser):
 
 def test_the_network_meets_projected_noise_of_the_level_that_it_is_told(films):
     """With D(x) = x + c the loss is that of projected noise, taken by the operator alone."""
-    sample = CaptureSampler(load_clips([films[0]]), CAPTURES, patch=12, batch=3, seed=4)
+    sample = CaptureSampler(load_clips([films[0]]), CAPTURES, patch_size=12, batch_size=3, seed=4)
     network = Offset(0.01)
     loss, _ = FilmDenoiserStage(network, sample, GAP, DenoiserSettings((0.1, 0.3)))(7)
     batch = sample(7)
@@ -94,7 +94,7 @@ def test_the_validation_looks_at_fixed_levels(films):
 
 @each
 def test_the_network_learns(films, tmp_path, architecture, options):
-    run = config(films, tmp_path / "m", architecture=architecture, options=options, batch=4)
+    run = config(films, tmp_path / "m", architecture=architecture, options=options, batch_size=4)
     run = replace(run, steps=150, validate_every=1, learning_rate=1e-2)
     first = train(replace(run, steps=1, out=tmp_path / "first")).figures
     best = train(replace(run, validate_every=150)).figures

@@ -157,8 +157,9 @@ def kill_training(folder: Path, kills: int) -> Counter[str]:
 
     def job(out: Path, **more: bool) -> Callable[[], object]:
         config = TrainConfig(
-            data=(clips,), validation=clips, out=out, architecture="cnn", steps=5, batch=2,
-            options={"channels": 24, "depth": 4}, patch=16, validate_every=1, device="cpu", **more,
+            data=(clips,), validation=clips, out=out, architecture="cnn", steps=5, batch_size=2,
+            options={"channels": 24, "depth": 4}, patch_size=16, validate_every=1, device="cpu",
+            **more,
         )  # fmt: skip
         return lambda: train(config)
 

@@ -80,14 +80,14 @@ def test_what_would_fit_is_told(monkeypatch, free, side):
 STAGES = {
     "reading": ("io.capture", "to_thw"),
     "scaling": ("io.capture", "scale_of_measurement"),
-    "planning": ("engine.reading", "mask_sha256"),
-    "solving": ("engine.solving", "solve"),
-    "writing": ("engine.batch.work", "write_film"),
+    "planning": ("io.header", "find_parts"),
+    "solving": ("reconstructor", "solve"),
+    "writing": ("engine.batch.films", "write_film"),
     "encoding": ("io.tiff", "write_film_tiff"),
-    "previewing": ("engine.batch.work", "write_preview"),
-    "judging": ("engine.batch.work", "judge"),
+    "previewing": ("engine.batch.films", "write_preview"),
+    "measuring": ("engine.batch.films", "compute_metrics"),
     "reporting": ("engine.reconstruct", "Report"),
-    "drawing the page": ("engine.pages", "render"),
+    "drawing the page": ("report.pages", "render"),
 }
 
 
@@ -104,7 +104,7 @@ def test_at_every_stage(deqsci, coded, save, tmp_path, monkeypatch, left, module
     assert result.code == 4 and "memory" in result.told
     names = left(tmp_path / "o") if (tmp_path / "o").exists() else []
     assert not any(re.search(r"\.[0-9a-f]{12}\.|lock", n) for n in names)
-    if module == "engine.pages":  # the page comes last: all else is done
+    if module == "report.pages":  # the page comes last: all else is done
         assert {"c_0.tif", "c_1.tif", "c_0.gif", "report.json"} <= set(names)
 
 

@@ -23,7 +23,7 @@ class ReconstructConfig:
         inputs: capture files.
         out: folder of films and report.
         model: a released model, an alias, or a model's folder.
-        reading: how the inputs are to be understood.
+        read_options: how the inputs are to be understood.
         measurements: which of each file, as `selection.parse_selection` reads it.
         equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
@@ -46,7 +46,7 @@ class ReconstructConfig:
     inputs: tuple[Path, ...]
     out: Path
     model: str = "pnp"
-    reading: ReadOptions = field(default_factory=ReadOptions)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     measurements: str = ":"
     equilibrium: dict[str, Any] = field(default_factory=dict)
     device: str = "auto"

@@ -59,7 +59,7 @@ class Order:
         model: where the model is found, as `zoo.load` takes it, and
         fingerprint: what must be found there.
         settings: of the solver.
-        reading: how captures are to be understood.
+        read_options: how captures are to be understood.
         mask: the stamp of the mask's own file, when the run was planned.
         device, dtype, seed: as in `ReconstructConfig`.
         isolate: files are read in a process of their own.
@@ -73,7 +73,7 @@ class Order:
     model: str
     fingerprint: str
     settings: EquilibriumSettings
-    reading: ReadOptions
+    read_options: ReadOptions
     mask: FileStamp | None
     device: str
     dtype: str

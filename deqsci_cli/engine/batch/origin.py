@@ -27,13 +27,14 @@ def origin_of_run(
         `deqsci` (the version), `model` (the hash of its architecture, options and weights), and
         `config`: the settings of the solver, how captures are read, precision, seed, film format.
     """
-    reading = {name: value for name, value in asdict(config.reading).items() if name != "mask"}
+    read_options = asdict(config.read_options)
+    del read_options["mask"]
     table = {
         "deqsci": __version__,
         "model": model.fingerprint,
         "config": {
             "equilibrium": asdict(settings),
-            "reading": reading,
+            "read_options": read_options,
             "dtype": config.dtype,
             "seed": config.seed,
             "format": config.format,

@@ -119,7 +119,7 @@ def plan(config: ReconstructConfig) -> Plan:
     done: dict[Path, Record] = {}
     fresh = [*(file for job in jobs for file in job.files), *own]
     if config.resume:
-        left = find_left(jobs, origin, config.reading.mask)
+        left = find_left(jobs, origin, config.read_options.mask)
         jobs, done, fresh = left.jobs, left.done, left.foreign
     masks = (h.mask for h in headers.values() if h.mask is not None)
     planned = Plan(
@@ -152,7 +152,7 @@ def _headers(
     headers: dict[Path, CaptureHeader] = {}
     failures: list[Failure] = []
     passed_over: list[Path] = []
-    read, found = config.reading.read_header, set(config.found)
+    read, found = config.read_options.read_header, set(config.found)
     for path in config.inputs:
         try:
             headers[path] = isolated(read, path) if config.several else read(path)
@@ -195,8 +195,8 @@ def _read_files(
     yield from set(config.inputs).difference(passed_over)
     yield from config.lists
     yield model.path
-    if config.reading.mask is not None:
-        yield config.reading.mask
+    if config.read_options.mask is not None:
+        yield config.read_options.mask
 
 
 def _failure(path: Path, error: DeqsciError) -> Failure:

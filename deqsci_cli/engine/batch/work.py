@@ -141,7 +141,7 @@ def _read(order: Order, jobs: Iterable[Job]) -> Iterator[Capture | DeqsciError]:
 def _load(order: Order, job: Job) -> Capture | DeqsciError:
     """The capture, if its files are still those that the run was planned for."""
     try:
-        load = order.reading.load
+        load = order.read_options.load
         capture = isolated(load, job.input) if order.isolate else load(job.input)
     except (InputError, UsageError, DeviceError) as error:
         return error
@@ -188,7 +188,7 @@ def _solve(
         _solve(order, measurements[part], mask, truths[part], on_iteration)
         for part in (slice(half), slice(half, None))
     ]
-    lists = ("residual", "residuals", "evaluations", "status", "psnr_trace")
+    lists = ("residual", "residual_trace", "evaluations", "status", "psnr_trace")
     joined = {name: [v for part in parts for v in getattr(part, name)] for name in lists}
     return Reconstruction(torch.cat([part.x for part in parts]), **joined)
 
