@@ -113,7 +113,7 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
 
 def _search(pattern: str) -> list[Path]:
     """The captures directly in a folder, or the files that a glob matches."""
-    from deqsci_cli.io import CAPTURE_SUFFIXES  # its libraries are slow to import
+    from deqsci_cli.io import SUFFIXES  # its libraries are slow to import
     from deqsci_cli.io.paths import is_dir
     from deqsci_cli.io.read_errors import unreachable
 
@@ -123,7 +123,7 @@ def _search(pattern: str) -> list[Path]:
         inside = sorted(Path(pattern).iterdir())
     except OSError as error:
         raise unreachable(Path(pattern), error, "folder") from error
-    return [p for p in inside if p.suffix.lower() in CAPTURE_SUFFIXES and p.name[0] != "."]
+    return [p for p in inside if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
 
 
 def _read_list(path: Path | None) -> list[Path]:

@@ -5,6 +5,7 @@ from deqsci_cli.io.capture import Capture, check_options, load_capture
 from deqsci_cli.io.checks import check_arrays, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
+from deqsci_cli.io.formats import SUFFIXES
 from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
@@ -12,11 +13,11 @@ from deqsci_cli.io.preview import need_preview, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
-from deqsci_cli.io.writing import CAPTURE_SUFFIXES, write_capture
+from deqsci_cli.io.writing import write_capture
 
 __all__ = [
-    "CAPTURE_SUFFIXES",
     "DEFAULT_BYTE_BUDGET",
+    "SUFFIXES",
     "ArraySummary",
     "Capture",
     "CaptureHeader",

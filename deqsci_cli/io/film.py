@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.array_names import find_key
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.formats import format_for, sniff
 from deqsci_cli.io.nan_policy import single
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.paths import is_dir
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
-from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 from deqsci_cli.io.video import read_video
-from deqsci_cli.io.writing import checked_suffix
-
-_FILM_SUFFIXES = (".tif", ".tiff", ".mat", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +51,14 @@ def write_film(
         OutputExistsError, StorageError: see `atomic_write`.
     """
     target = Path(path)
-    suffix = checked_suffix(target, _FILM_SUFFIXES)
+    form = format_for(target)
     check_scale(scale)
     if frames.ndim != 3 or 0 in frames.shape:
         raise UsageError(f"a film needs frames (T, H, W), not {frames.shape}", path=target)
     stored = single(frames * np.float64(scale), f"the film at the scale {scale:g}", target)
-    text = to_json(provenance)
-    attributes = {"scale": float(scale), "provenance": text}
+    attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
-        if suffix == ".mat":
-            mat.write_mat(temporary, {"video": stored.transpose(1, 2, 0)}, attributes)
-        elif suffix in (".h5", ".hdf5"):
-            hdf5.write_hdf5(temporary, {"video": (stored, "THW")}, attributes)
-        else:
-            tiff.write_film_tiff(temporary, stored, float(scale), text)
+        (form.write_film or form.write)(temporary, {"video": stored}, attributes)
 
 
 def as_read(frames: np.ndarray, scale: float) -> np.ndarray:
@@ -83,7 +73,7 @@ def check_no_capture(path: Path) -> None:
     Raises:
         InputError: the file holds a measurement and a mask, or cannot be read.
     """
-    if is_dir(path) or sniff(path) == "other":
+    if is_dir(path) or sniff(path) is None:
         return
     with open_container(path) as container:
         roles = ("measurement", "mask")
@@ -107,7 +97,7 @@ def read_film(path: str | Path, *, key: str | None = None, axes: str | None = No
         UsageError: for a key or axes where the file has neither.
     """
     file = Path(path)
-    if is_dir(file) or sniff(file) == "other":
+    if is_dir(file) or sniff(file) is None:
         if key or axes:
             raise UsageError("a video or images have neither keys nor axes to choose", path=file)
         return Film(read_video(file), 255.0, None, file)

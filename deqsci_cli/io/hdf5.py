@@ -13,9 +13,13 @@ import numpy as np
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.format import Format
 from deqsci_cli.io.limits import check_budget
 from deqsci_cli.io.read_errors import input_errors
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# The HDF5 specification allows the signature at 0, 512, 1024, …; MATLAB v7.3 uses 512.
+_OFFSETS = (0, 512, 1024, 2048)
 _MOST_OBJECTS = 2000
 _DEEPEST = 8
 _LONGEST_ATTRIBUTE = 16 * 1024**2
@@ -154,24 +158,28 @@ def _attribute(item: h5py.File | h5py.Dataset, name: str) -> str | float | None:
     return float(value) if isinstance(value, (int, float, np.number)) else None
 
 
-def write_hdf5(
-    path: Path,
-    arrays: Mapping[str, tuple[np.ndarray, str]],
-    attributes: Mapping[str, Any],
-) -> None:
-    """Write `arrays` (name: array and its axes) gzipped, with `attributes` on the root.
+def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    """Write stacks (T, H, W) gzipped, each with its axes, and `attributes` on the root.
 
     The file is made in memory first: HDF5 crashes the interpreter when a disk fills up under it.
     """
     # From format 1.8 on an attribute may exceed 64 KB, as the provenance of many inputs does.
     with h5py.File(path, "w", driver="core", backing_store=False, libver=("v108", "v110")) as file:
-        for name, (array, axes) in arrays.items():
+        for name, stack in stacks.items():
             dataset = file.create_dataset(
-                name, data=array, chunks=(1, *array.shape[1:]), compression="gzip", shuffle=True
+                name, data=stack, chunks=(1, *stack.shape[1:]), compression="gzip", shuffle=True
             )
-            dataset.attrs["axes"] = axes
+            dataset.attrs["axes"] = "THW"
         for name, value in attributes.items():
             file.attrs[name] = value
         file.flush()
         image = file.id.get_file_image()
     path.write_bytes(image)
+
+
+FORMAT = Format(
+    suffixes=(".h5", ".hdf5"),
+    sniff=lambda head: any(head[at : at + len(_SIGNATURE)] == _SIGNATURE for at in _OFFSETS),
+    describe=describe_hdf5,
+    write=write_hdf5,
+)

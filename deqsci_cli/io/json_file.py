@@ -130,7 +130,8 @@ def read_json(
         most: bytes that it may have.
 
     Raises:
-        InputError: it cannot be read, is no JSON or of another schema, or a value is not of its field's type.
+        InputError: it cannot be read, is no JSON or of another schema, or a value is not of its
+            field's type.
         DeviceError: it does not fit in memory.
     """
     try:

@@ -16,6 +16,7 @@ import scipy.io
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.format import Format
 from deqsci_cli.io.limits import check_budget
 from deqsci_cli.io.read_errors import input_errors
 
@@ -194,12 +195,18 @@ def _element(head: bytes, position: int, order: str) -> tuple[int, bytes, int]:
     return kind, head[start : start + size], following
 
 
-def write_mat(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Write `arrays` (MATLAB order) and `attributes` (numbers, strings) as a MATLAB 5.0 file.
+def write_mat(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    """Write stacks (T, H, W), in MATLAB's order (H, W, T), as a MATLAB 5.0 file.
+
+    Args:
+        path: the file.
+        stacks: by name.
+        attributes: numbers and texts, by name.
 
     Raises:
         UsageError: for an array past the format's 4 GB a variable.
     """
+    arrays = {name: stack.transpose(1, 2, 0) for name, stack in stacks.items()}
     for name, array in arrays.items():
         if array.nbytes >= 2**32 - 2**16:
             raise UsageError(
@@ -210,3 +217,11 @@ def write_mat(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[
     # SciPy puts the time into the header's text: equal content is to be equal bytes.
     with path.open("r+b") as file:
         file.write(b"MATLAB 5.0 MAT-file, written by deqsci".ljust(116))
+
+
+FORMAT = Format(
+    suffixes=(".mat",),
+    sniff=lambda head: head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"),
+    describe=describe_mat,
+    write=write_mat,
+)

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import stamp_of
+from deqsci_cli.io.formats import sniff_stream
 from deqsci_cli.io.read_errors import input_errors, require_file
-from deqsci_cli.io.sniff import sniff_stream
 
 
 @contextmanager
@@ -28,18 +27,12 @@ def open_container(path: str | Path) -> Iterator[Container]:
         stream = file.open("rb")
     with stream:
         stamp = stamp_of(stream, file)
-        kind = sniff_stream(stream, file)
-        if kind == "mat":
-            described = mat.describe_mat(stream, stamp)
-        elif kind == "hdf5":
-            described = hdf5.describe_hdf5(stream, stamp)
-        elif kind == "tiff":
-            described = tiff.describe_tiff(stream, stamp)
-        else:
+        form = sniff_stream(stream, file)
+        if form is None:
             raise InputError(
                 "this is none of the array formats read here (MATLAB 5.0 or 7.3, HDF5, TIFF), "
                 "whatever its name says",
                 path=path,
                 hint="of a video, deqsci simulate makes a capture; else save it as one of these",
             )
-        yield described
+        yield form.describe(stream, stamp)

@@ -15,8 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write, check_absent
+from deqsci_cli.io.formats import checked_suffix
 from deqsci_cli.io.provenance import to_json
-from deqsci_cli.io.writing import checked_suffix
 
 _GAP = 2  # pixels between the frames of a montage
 _GAP_GREY = 128

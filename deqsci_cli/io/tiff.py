@@ -21,6 +21,7 @@ import tifffile
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.file_version import FileStamp
+from deqsci_cli.io.format import Format
 from deqsci_cli.io.greys import Greys, greys
 from deqsci_cli.io.libtiff import unpack
 from deqsci_cli.io.limits import check_budget
@@ -29,6 +30,7 @@ from deqsci_cli.io.read_errors import input_errors
 # ImageJ's own format counts offsets in 32 bits; past this (a margin is left) it becomes OME-TIFF.
 LARGEST_IMAGEJ = 2**32 - 2**25
 _MOST_PAGES = 50_000
+_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PHOTOMETRIC = 262
 _AGAIN = "the file is damaged; copy or export it again"
 # tifffile logs about odd files; without a handler Python would print that to stderr.
@@ -255,11 +257,15 @@ def write_arrays(
             extra = {}
 
 
-def write_film_tiff(path: Path, frames: np.ndarray, scale: float, provenance: str) -> None:
-    """Write frames (T, H, W) so that Fiji opens them as time, shown from 0 to `scale`.
+def write_film_tiff(
+    path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Write one stack (T, H, W) so that Fiji opens it as time, shown from 0 to its `scale`.
 
     ImageJ hyperstack up to 4 GB, OME-BigTIFF past it.
     """
+    ((name, frames),) = stacks.items()
+    scale, provenance = attributes["scale"], attributes["provenance"]
     if frames.nbytes <= LARGEST_IMAGEJ:
         tifffile.imwrite(
             path,
@@ -282,5 +288,14 @@ def write_film_tiff(path: Path, frames: np.ndarray, scale: float, provenance: st
         ome=True,
         bigtiff=True,
         photometric="minisblack",
-        metadata={"axes": "TYX", "Name": "video", "Description": record},
+        metadata={"axes": "TYX", "Name": name, "Description": record},
     )
+
+
+FORMAT = Format(
+    suffixes=(".tif", ".tiff"),
+    sniff=lambda head: head[:4] in _MAGICS,
+    describe=describe_tiff,
+    write=write_arrays,
+    write_film=write_film_tiff,
+)

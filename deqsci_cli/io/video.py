@@ -11,16 +11,16 @@ import imageio.v3 as iio
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.images import folder_images, image_frames, is_image, natural
+from deqsci_cli.io.formats import SUFFIXES, sniff
+from deqsci_cli.io.images import IMAGE_SUFFIXES, folder_images, image_frames, is_image, natural
 from deqsci_cli.io.limits import byte_budget, check_budget
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.paths import is_dir, is_file, is_link
 from deqsci_cli.io.read_errors import input_errors
-from deqsci_cli.io.sniff import sniff
 from deqsci_cli.io.stack import read_stack
 
 _VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif"}
-_CLIP_SUFFIXES = _VIDEO_SUFFIXES | {".mat", ".h5", ".hdf5"}
+_CLIP_SUFFIXES = _VIDEO_SUFFIXES | set(SUFFIXES) - IMAGE_SUFFIXES
 
 
 def read_video(
@@ -119,9 +119,9 @@ def _read(
 
 
 def _is_stack(path: Path) -> bool:
-    kind = sniff(path)
-    if kind != "tiff":
-        return kind != "other"
+    form = sniff(path)
+    if form is None or not IMAGE_SUFFIXES.intersection(form.suffixes):
+        return form is not None
     # A colour TIFF is a picture; pillow reads it.
     with open_container(path) as container:
         return any(entry.problem is None for entry in container.entries.values())

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from deqsci_cli.errors import UsageError
-from deqsci_cli.io import hdf5, mat, tiff
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.formats import format_for
 from deqsci_cli.io.nan_policy import single
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
-
-CAPTURE_SUFFIXES = (".mat", ".h5", ".hdf5", ".tif", ".tiff")
 
 
 def write_capture(
@@ -44,7 +41,7 @@ def write_capture(
         OutputExistsError, StorageError: see `atomic_write`.
     """
     target = Path(path)
-    suffix = checked_suffix(target, CAPTURE_SUFFIXES)
+    form = format_for(target)
     check_scale(scale)
     white = np.float64(scale)
     stacks = {
@@ -55,26 +52,7 @@ def write_capture(
         stacks["orig"] = _compact(_stack(truth) * white, (np.uint8, np.uint16), target)
     attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
-        if suffix == ".mat":
-            matlab = {name: stack.transpose(1, 2, 0) for name, stack in stacks.items()}
-            mat.write_mat(temporary, matlab, attributes)
-        elif suffix in (".h5", ".hdf5"):
-            named = {name: (stack, "THW") for name, stack in stacks.items()}
-            hdf5.write_hdf5(temporary, named, attributes)
-        else:
-            tiff.write_arrays(temporary, stacks, attributes)
-
-
-def checked_suffix(path: Path, allowed: tuple[str, ...]) -> str:
-    """The ending of `path` in small letters; UsageError unless it is one of `allowed`."""
-    suffix = path.suffix.lower()
-    if suffix not in allowed:
-        raise UsageError(
-            f"{suffix or 'no ending'} is no format that can be written here",
-            path=path,
-            hint=f"use one of {', '.join(allowed)}",
-        )
-    return suffix
+        form.write(temporary, stacks, attributes)
 
 
 def _stack(array: np.ndarray) -> np.ndarray:

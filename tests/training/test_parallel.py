@@ -30,7 +30,11 @@ validation_side = 16
 device = "cpu"
 captures.frames = [3]
 solve = { map = "gap", max_iter = 12 }
-stability = { max_iter = 3, reuse_steps = 3, jacobian = 0.01, n_correction_losses = 1, max_residual = 1.0 }
+stability.max_iter = 3
+stability.reuse_steps = 3
+stability.jacobian = 0.01
+stability.n_correction_losses = 1
+stability.max_residual = 1.0
 """
 NEW = 'architecture = "rsn-cnn"\noptions = { channels = 4, depth = 2 }'
 
