@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from deqsci_cli import zoo
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.report.metrics import psnr
 from deqsci_cli.runtime.device import keep_freed_memory
 from deqsci_cli.training.patches import load_clips
 from deqsci_cli.training.validation import EquilibriumValidation
@@ -43,8 +45,9 @@ def follow(f: GAPMap, settings: EquilibriumSettings, truths: Tensor) -> tuple[Te
     quality: list[Tensor] = []
 
     def listen(_: int, __: Tensor, best: Tensor) -> None:
-        error = (f.video(best).clamp(0, 1) - truths).square().mean((2, 3))
-        quality.append(-10 * error.log10().mean(1))
+        videos = f.video(best).clamp(0, 1).numpy()
+        each = zip(videos, truths.numpy(), strict=True)
+        quality.append(torch.tensor([np.mean(psnr(*pair)) for pair in each]))
 
     found = iterate(f, start_state(f, settings), settings, on_iteration=listen)
     return torch.tensor(found.residual_trace), torch.stack(quality, dim=1)

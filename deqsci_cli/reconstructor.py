@@ -16,6 +16,7 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution
 from deqsci_cli.io import check_arrays, check_truth, check_unit
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.runtime.device import (
     choose_device,
     convolutions_in,
@@ -136,7 +137,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 def _psnr(video: Tensor, truth: Tensor) -> float:
     """As `report.metrics.psnr` has it, the mean over the frames of truth; on any device."""
     error = (video[: len(truth)].clamp(0, 1) - truth).square().mean((1, 2))
-    return float(-10 * error.log10().mean())
+    return float(np.mean([psnr_of(value) for value in error.tolist()]))
 
 
 def reconstruct_array(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deqsci_cli.cli import console, options
 from deqsci_cli.errors import UsageError
 
+if TYPE_CHECKING:
+    from deqsci_cli.io.read_options import ReadOptions
 
+
+@options.takes_read_options()
 def convert(
     source: Annotated[Path, typer.Argument(help="A capture, or a checkpoint to import.")],
     target: Annotated[
@@ -22,15 +26,8 @@ def convert(
     architecture: Annotated[
         str | None, typer.Option(help="Of a checkpoint: cnn, rsn-cnn or ffdnet.")
     ] = None,
-    mask: options.Mask = None,
-    measurement_key: options.MeasurementKey = None,
-    mask_key: options.MaskKey = None,
-    truth_key: options.TruthKey = None,
-    axes: options.Axes = None,
-    scale: options.Scale = None,
-    nan: options.Nan = "refuse",
-    frames: options.Frames = None,
-    no_truth: options.NoTruth = False,
+    *,
+    read_options: ReadOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Convert a capture into another format, or a published checkpoint into a model.
@@ -39,7 +36,6 @@ def convert(
     deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
     """
     from deqsci_cli.engine import convert as engine  # torch is slow to import
-    from deqsci_cli.io.read_options import ReadOptions
 
     if architecture is not None:
         if out is None or target is not None:
@@ -60,9 +56,7 @@ def convert(
         engine.ConvertConfig(
             source=source,
             out=destination,
-            read_options=ReadOptions(
-                mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
-            ),
+            read_options=read_options,
             overwrite=overwrite,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from deqsci_cli.engine.evaluate import Evaluation
     from deqsci_cli.engine.sweep import Sweep
+    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.scores import Score
 
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
 
 
+@options.takes_read_options("frames", "no_truth")
 def evaluate(
     context: typer.Context,
     films: Annotated[
@@ -56,13 +58,8 @@ def evaluate(
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
-    mask: options.Mask = None,
-    measurement_key: options.MeasurementKey = None,
-    mask_key: options.MaskKey = None,
-    truth_key: options.TruthKey = None,
-    axes: options.Axes = None,
-    scale: options.Scale = None,
-    nan: options.Nan = "refuse",
+    *,
+    read_options: ReadOptions,
     mask_frames: Annotated[
         str | None,
         typer.Option(help="As --frames elsewhere: those of the mask that code a measurement."),
@@ -90,14 +87,15 @@ def evaluate(
                 "there is nothing to measure", hint="name films and --truth, or --benchmark"
             )
         _check_options(context)
-        _films(films, truth, truth_key, axes, frames=frames, as_json=as_json)
+        _films(
+            films, truth, read_options.truth_key, read_options.axes, frames=frames, as_json=as_json
+        )
         return
     if films or truth is not None:
         raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
     # torch is slow to import
     from deqsci_cli.engine.benchmark import BenchmarkConfig, check_outputs, write_outputs
     from deqsci_cli.engine.benchmark import benchmark as run
-    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.scores import score_table
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Event, Note
@@ -108,11 +106,9 @@ def evaluate(
 
     keep_freed_memory()
     config = BenchmarkConfig(
-        captures=options.expand([benchmark], besides=mask).paths,
+        captures=options.expand([benchmark], besides=read_options.mask).paths,
         models=tuple(name.strip() for name in models.split(",")),
-        read_options=ReadOptions(
-            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames=mask_frames
-        ),
+        read_options=replace(read_options, frames=mask_frames),
         measurements=measurements,
         sweep=_sweep(sweep),
         equilibrium={

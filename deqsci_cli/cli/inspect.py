@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deqsci_cli.cli import console, options
 from deqsci_cli.errors import InputError, UsageError
 
+if TYPE_CHECKING:
+    from deqsci_cli.io.read_options import ReadOptions
 
+
+@options.takes_read_options()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A capture, mask or film: .mat, .h5 or .tif.")],
-    mask: options.Mask = None,
-    measurement_key: options.MeasurementKey = None,
-    mask_key: options.MaskKey = None,
-    truth_key: options.TruthKey = None,
-    axes: options.Axes = None,
-    scale: options.Scale = None,
-    nan: options.Nan = "refuse",
-    frames: options.Frames = None,
-    no_truth: options.NoTruth = False,
+    *,
+    read_options: ReadOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Tell what is in a file, and how it would be read as a capture."""
@@ -30,15 +27,12 @@ def inspect(
     import numpy as np
 
     from deqsci_cli.io import describe
-    from deqsci_cli.io.read_options import ReadOptions
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = ReadOptions(
-            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
-        ).load(file)
+        capture = read_options.load(file)
     except (InputError, UsageError) as error:
         facts["capture"] = None
         reason = str(error)

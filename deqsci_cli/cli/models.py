@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deqsci_cli.cli import console, options
+
+if TYPE_CHECKING:
+    from deqsci_cli.io.read_options import ReadOptions
 
 models = typer.Typer(help="List the released models, or show one.", invoke_without_command=True)
 
@@ -63,17 +66,12 @@ def show(
 
 
 @models.command()
+@options.takes_read_options()
 def diagnose(
     name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
-    mask: options.Mask = None,
-    measurement_key: options.MeasurementKey = None,
-    mask_key: options.MaskKey = None,
-    axes: options.Axes = None,
-    scale: options.Scale = None,
-    nan: options.Nan = "refuse",
-    frames: options.Frames = None,
-    no_truth: options.NoTruth = False,
+    *,
+    read_options: ReadOptions,
     side: Annotated[
         int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
     ] = 128,
@@ -90,7 +88,6 @@ def diagnose(
     is not symmetric, so that a residual may grow before it falls.
     """
     from deqsci_cli.engine import diagnose as engine  # torch is slow to import
-    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Event, Note
 
@@ -102,9 +99,7 @@ def diagnose(
     config = engine.DiagnoseConfig(
         model=name,
         inputs=options.expand(captures).paths,
-        read_options=ReadOptions(
-            mask, measurement_key, mask_key, None, axes, scale, nan, frames, not no_truth
-        ),
+        read_options=read_options,
         side=side or None,
         evaluations=evaluations,
         device=device,

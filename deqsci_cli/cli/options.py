@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import glob
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from deqsci_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from deqsci_cli.io.read_options import ReadOptions
 
 #: the model that is run when none is named
 DEFAULT_MODEL = "pnp"
@@ -57,6 +63,66 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.")]
+
+
+def make_read_options(
+    mask: Mask = None,
+    measurement_key: MeasurementKey = None,
+    mask_key: MaskKey = None,
+    truth_key: TruthKey = None,
+    axes: Axes = None,
+    scale: Scale = None,
+    nan: Nan = "refuse",
+    frames: Frames = None,
+    no_truth: NoTruth = False,
+) -> ReadOptions:
+    """How captures are to be understood, by the options of a command line.
+
+    Raises:
+        UsageError: one of them cannot be meant.
+    """
+    from deqsci_cli.io.read_options import ReadOptions  # its libraries are slow to import
+
+    return ReadOptions(
+        mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+    )
+
+
+def takes_read_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `make_read_options` in place of its argument `read_options`.
+
+    Args:
+        without: those that it does not have.
+    """
+    hints = get_type_hints(make_read_options, {**globals(), "ReadOptions": Any}, None, True)
+    options = {
+        name: option.replace(annotation=hints[name], kind=option.KEYWORD_ONLY)
+        for name, option in inspect.signature(make_read_options).parameters.items()
+        if name not in without
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in options}
+            command(**given, read_options=make_read_options(**chosen))
+
+        run.__annotations__ = {k: v for k, v in run.__annotations__.items() if k != "read_options"}
+        own = get_type_hints(run, include_extras=True)
+        parameters: list[inspect.Parameter] = []
+        signature = inspect.signature(command)
+        for name, parameter in signature.parameters.items():
+            if name == "read_options":
+                parameters += options.values()
+            else:
+                kind = parameter.KEYWORD_ONLY
+                parameters.append(parameter.replace(annotation=own[name], kind=kind))
+        # What typer looks at.
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = own | {name: hints[name] for name in options}
+        return run
+
+    return decorate
 
 
 @dataclass(frozen=True)

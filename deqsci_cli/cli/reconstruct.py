@@ -13,10 +13,12 @@ from deqsci_cli.cli import console, options
 if TYPE_CHECKING:
     from deqsci_cli.engine.batch.config import ReconstructConfig
     from deqsci_cli.engine.batch.plan import Plan
+    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.report import Report
     from deqsci_cli.runtime.events import Event
 
 
+@options.takes_read_options()
 def reconstruct(
     inputs: Annotated[
         list[str],
@@ -30,7 +32,7 @@ def reconstruct(
     model: Annotated[
         str, typer.Option(help="A released model, or a model's folder.")
     ] = options.DEFAULT_MODEL,
-    mask: options.Mask = None,
+    *,
     measurements: Annotated[
         str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
     ] = ":",
@@ -48,14 +50,7 @@ def reconstruct(
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, a page that plays the films.")
     ] = False,
-    measurement_key: options.MeasurementKey = None,
-    mask_key: options.MaskKey = None,
-    truth_key: options.TruthKey = None,
-    axes: options.Axes = None,
-    scale: options.Scale = None,
-    nan: options.Nan = "refuse",
-    frames: options.Frames = None,
-    no_truth: options.NoTruth = False,
+    read_options: ReadOptions,
     batch_size: Annotated[
         str, typer.Option(help="Measurements solved together: a number, or auto.")
     ] = "auto",
@@ -85,21 +80,18 @@ def reconstruct(
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
     from deqsci_cli.engine.batch.plan import plan
-    from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.runtime.device import keep_freed_memory
 
     keep_freed_memory()
     size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
-    named = options.expand(inputs, besides=mask)
+    named = options.expand(inputs, besides=read_options.mask)
     config = ReconstructConfig(
         inputs=named.paths,
         found=named.found,
         lists=named.lists,
         out=out,
         model=model,
-        read_options=ReadOptions(
-            mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
-        ),
+        read_options=read_options,
         measurements=measurements,
         equilibrium={
             "tol": tol,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io.axes import centre_crop
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.runtime.device import (
@@ -101,8 +103,8 @@ def diagnose(config: DiagnoseConfig, on_event: OnEvent = ignore) -> list[Diagnos
         capture = config.read_options.load(path)
         for sentence in capture.notes:
             on_event(Note(f"{path.name}: {sentence}"))
-        mask = centre(torch.as_tensor(capture.mask), config.side).to(device)
-        y = centre(torch.as_tensor(capture.measurements[:1]), config.side).to(device)
+        mask = _tensor(capture.mask, config.side).to(device)
+        y = _tensor(capture.measurements[:1], config.side).to(device)
         with memory_errors(device), convolutions_in("float32"):
             operator = SensingOperator(mask)
             with torch.no_grad():
@@ -174,10 +176,6 @@ def judge_convergence(
     )
 
 
-def centre(x: torch.Tensor, side: int | None) -> torch.Tensor:
-    """The centre of the last two axes, `side` pixels square at most; all of it for None."""
-    if side is None:
-        return x.float()
-    h, w = x.shape[-2:]
-    top, left = max(0, h - side) // 2, max(0, w - side) // 2
-    return x[..., top : top + side, left : left + side].float().contiguous()
+def _tensor(pictures: np.ndarray, side: int | None) -> torch.Tensor:
+    """The centre of pictures, all of it for None."""
+    return torch.from_numpy(np.ascontiguousarray(centre_crop(pictures, side), np.float32))

@@ -25,13 +25,15 @@ from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import make_provenance, only_run, remove_leftovers
+from deqsci_cli.io import Capture, make_provenance, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.pages import PAGE, page_of_run, write_page
 from deqsci_cli.report.report import REPORT, Failure, Record, Report, Source
 from deqsci_cli.runtime.device import choose_device, describe_device
 from deqsci_cli.runtime.events import Finished, Iterated, Note, OnEvent, ignore
 from deqsci_cli.runtime.interrupt import deferred_interrupt
+from deqsci_cli.runtime.isolation import isolated
 
 # The report of a long run is renewed this often.
 _REPORT_SECONDS = 5.0
@@ -84,9 +86,15 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             with deferred_interrupt():
                 report = run.write_report()
         if config.page and report.measurements:
-            page = page_of_run(report, config.out, apart=config.several)
+            read = _read_apart if config.several else ReadOptions.load
+            page = page_of_run(report, config.out, read_capture=read)
             write_page(page, config.out / PAGE, overwrite=True)
         return report
+
+
+def _read_apart(options: ReadOptions, path: Path) -> Capture:
+    """A capture, from the process that has read it for the run and still knows its mask."""
+    return isolated(options.load, path)
 
 
 class _Reconstruction:

@@ -19,6 +19,7 @@ from deqsci_cli.io import (
     read_video,
     write_capture,
 )
+from deqsci_cli.io.axes import centre
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.physics.masks import KINDS, make_mask
@@ -154,7 +155,7 @@ def crop(film: np.ndarray, window: tuple[int, ...], path: Path) -> np.ndarray:
     """
     have_h, have_w = film.shape[1:]
     h, w = window[:2]
-    top, left = window[2:] if len(window) == 4 else ((have_h - h) // 2, (have_w - w) // 2)
+    top, left = window[2:] if len(window) == 4 else (centre(have_h, h), centre(have_w, w))
     if min(h, w) < 1 or min(top, left) < 0 or top + h > have_h or left + w > have_w:
         raise InputError(
             f"the crop {h}x{w} does not lie within its pictures of {have_h}x{have_w}",

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
+
+Pictures = TypeVar("Pictures", bound=Any)
 
 # The two layouts in circulation: this project's own, and MATLAB's.
 _LAYOUTS = ("THW", "HWT")
@@ -167,3 +170,24 @@ def _is_deep(stack: Stack) -> bool:
 def _time_is_shortest(shape: tuple[int, ...], axes: str) -> bool:
     time = axes.index("T")
     return all(shape[time] < length for axis, length in enumerate(shape) if axis != time)
+
+
+def centre(have: int, want: int) -> int:
+    """Where the middle `want` of `have` pixels begin; 0 where there are fewer."""
+    return max(0, have - want) // 2
+
+
+def centre_crop(pictures: Pictures, side: int | None) -> Pictures:
+    """The centre of the last two axes.
+
+    Args:
+        pictures: `(..., H, W)`, an array or a tensor.
+        side: of the square, pixels; less where a picture is smaller, all of it for None.
+
+    Returns:
+        A view.
+    """
+    if side is None:
+        return pictures
+    top, left = (centre(length, side) for length in pictures.shape[-2:])
+    return pictures[..., top : top + side, left : left + side]

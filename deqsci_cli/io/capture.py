@@ -122,7 +122,7 @@ def load_capture(
     Args:
         path: the file with the measurement.
         mask: the file with the mask, None for the same file.
-        nan: what is done about values that are NaN or infinite, one of `finite.NAN_POLICIES`.
+        nan: what is done about values that are NaN or infinite, one of `nan_policy.NAN_POLICIES`.
         frames: those of the mask that code a measurement, see `parse_frames`; None for all.
         truth: whether truth is read; without, the capture is as if there were none.
 

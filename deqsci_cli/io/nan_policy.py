@@ -12,15 +12,15 @@ from deqsci_cli.errors import InputError, UsageError
 NAN_POLICIES = ("refuse", "zero", "median")
 
 
-def check_nan_policy(way: str) -> str:
-    """`way` itself.
+def check_nan_policy(policy: str) -> str:
+    """`policy` itself.
 
     Raises:
         UsageError: it is none of `NAN_POLICIES`.
     """
-    if way not in NAN_POLICIES:
-        raise UsageError(f"there is no --nan '{way}'", hint=f"one of {', '.join(NAN_POLICIES)}")
-    return way
+    if policy not in NAN_POLICIES:
+        raise UsageError(f"there is no --nan '{policy}'", hint=f"one of {', '.join(NAN_POLICIES)}")
+    return policy
 
 
 def check_finite(array: np.ndarray, what: str, path: Path | None) -> None:
@@ -43,29 +43,29 @@ def check_finite(array: np.ndarray, what: str, path: Path | None) -> None:
         )
 
 
-def replaced(array: np.ndarray, what: str, way: str, path: Path) -> tuple[np.ndarray, str]:
+def replaced(array: np.ndarray, what: str, policy: str, path: Path) -> tuple[np.ndarray, str]:
     """An array (·, H, W) without NaN and infinities, and a sentence on that, empty for none.
 
     Args:
         array: left as it is; a copy is made where something changes.
         what: `measurement`, `mask` or `truth`.
-        way: `zero`, or `median` of the finite values among the eight around, in the same picture;
-            a patch of them is filled from its edge inwards.
+        policy: `zero`, or `median` of the finite values among the eight around, in the same
+            picture; a patch of them is filled from its edge inwards.
 
     Raises:
         InputError: a picture has no finite value to take a median from; with `refuse`, any.
     """
     if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
         return array, ""
-    if way == "refuse":
+    if policy == "refuse":
         check_finite(array, what, path)
-    if way == "median" and not finite.any((1, 2)).all():
+    if policy == "median" and not finite.any((1, 2)).all():
         raise InputError(f"a picture of the {what} has no finite value at all", path=path)
-    filled = np.where(finite, array, np.nan if way == "median" else 0)
-    if way == "median":
+    filled = np.where(finite, array, np.nan if policy == "median" else 0)
+    if policy == "median":
         for number in np.flatnonzero(~finite.all((1, 2))):
             _fill(filled[number])
-    by = "the median of their neighbours" if way == "median" else "zero"
+    by = "the median of their neighbours" if policy == "median" else "zero"
     return filled, f"the {what} has {tell(~finite, what, 'NaN or infinite')}; replaced by {by}"
 
 

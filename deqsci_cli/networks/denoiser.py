@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.errors import UsageError
@@ -114,3 +115,11 @@ class FrameDenoiser(Denoiser):
             for f, s in zip(frames.split(chunk), levels.split(chunk), strict=True)
         ]
         return torch.cat(parts).reshape(b, t, h, w) if len(parts) > 1 else parts[0].view_as(video)
+
+
+def pad_to_multiple(pictures: Tensor, factor: int) -> Tensor:
+    """Pictures `(B, C, H, W)` whose sizes are multiples of `factor`: the last pixels repeated."""
+    height, width = (-length % factor for length in pictures.shape[-2:])
+    if not (height or width):
+        return pictures
+    return F.pad(pictures, (0, width, 0, height), mode="replicate")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise
+from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise, pad_to_multiple
 
 
 class FFDNet(FrameDenoiser):
@@ -32,10 +32,8 @@ class FFDNet(FrameDenoiser):
 
     def denoise(self, frames: Tensor, sigma: Tensor) -> Tensor:
         h, w = frames.shape[-2:]
-        padded = frames
-        if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
-            padded = F.pad(frames, (0, w % 2, 0, h % 2), mode="replicate")
-        small = F.pixel_unshuffle(padded, 2)
+        # An odd size gets one more row or column, which is taken off at the end.
+        small = F.pixel_unshuffle(pad_to_multiple(frames, 2), 2)
         level = sigma.expand(-1, 1, *small.shape[-2:])
         features = torch.cat((level, small), dim=1)
         for layer in self.layers[:-1]:

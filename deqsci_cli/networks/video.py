@@ -9,7 +9,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import Denoiser, check_least, convolution, frame_levels
+from deqsci_cli.networks.denoiser import (
+    Denoiser,
+    check_least,
+    convolution,
+    frame_levels,
+    pad_to_multiple,
+)
 
 # Each scale halves the last; pictures are padded to a whole number of the coarsest pixels.
 _MOST_SCALES = 8
@@ -152,7 +158,7 @@ class VideoUNet(Denoiser):
         t, h, w = video.shape[1:]
         levels = frame_levels(sigma, video)
         seen = torch.stack((video, *(m - video for m in measured)), dim=2).flatten(0, 1)
-        padded = F.pad(seen, (0, -w % self.scale, 0, -h % self.scale), mode="replicate")
+        padded = pad_to_multiple(seen, self.scale)
         small = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
         noise_map = levels.expand(-1, -1, *small.shape[-2:])
         others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,12 @@ def psnr(frames: np.ndarray, truth: np.ndarray) -> list[float]:
         truth: the same shape.
     """
     error = np.square(frames.astype(np.float64) - truth).mean(axis=(1, 2))
-    with np.errstate(divide="ignore"):
-        return [float(v) for v in -10 * np.log10(error)]
+    return [psnr_of(float(value)) for value in error]
+
+
+def psnr_of(error: float) -> float:
+    """The PSNR of a mean square error in dB, peak 1; infinite for 0, NaN for NaN."""
+    return -10 * math.log10(error) if error else math.inf
 
 
 def ssim(frames: np.ndarray, truth: np.ndarray) -> list[float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,10 +22,11 @@ from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.page import FilmView, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.report import REPORT, Record, Report
-from deqsci_cli.runtime.isolation import isolated
 
 #: the page of a run, beside its report
 PAGE = "report.html"
+
+ReadCapture = Callable[[ReadOptions, Path], Capture]
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,15 @@ def _of_report(path: Path) -> tuple[Page, list[Path]]:
         raise InputError(reason, path=path, hint="name one of its films") from error
 
 
-def page_of_run(report: Report, folder: Path, *, apart: bool = False) -> Page:
+def page_of_run(
+    report: Report, folder: Path, *, read_capture: ReadCapture = ReadOptions.load
+) -> Page:
     """The page of a run whose films lie in `folder`.
 
     Args:
         report: of the run.
         folder: where its films lie.
-        apart: read captures in the process in which the run has read them, where their mask is
-            still known.
+        read_capture: reads a capture, by the options of the run and its path.
 
     Raises:
         UsageError: the report lacks what a page needs.
@@ -147,7 +149,7 @@ def page_of_run(report: Report, folder: Path, *, apart: bool = False) -> Page:
     return Page(
         title=f"Reconstructions by {', '.join(models)}" if models else "Reconstructions",
         summary=f"{summary}; {report.seconds:.1f} s on {origin.device}, {origin.created}",
-        scenes=_scenes(report.measurements, config, origin, folder, apart=apart),
+        scenes=_scenes(report.measurements, config, origin, folder, read_capture),
         facts={"config": report.config, "provenance": report.provenance},
         failures=report.failures,
     )
@@ -193,16 +195,19 @@ def _alone(file: Path) -> tuple[Page, list[Path]]:
 
 
 def _scenes(
-    records: Iterable[Record], config: _Config, origin: _Provenance, folder: Path, *, apart: bool
+    records: Iterable[Record],
+    config: _Config,
+    origin: _Provenance,
+    folder: Path,
+    read_capture: ReadCapture,
 ) -> list[Scene]:
     hashes = {source.path: source.sha256 for source in origin.inputs}
-    load = config.read_options.load
 
     @lru_cache(maxsize=1)
     def capture_of(path: str) -> Capture | str:
         """The capture, or why it cannot be shown."""
         try:
-            capture = isolated(load, Path(path)) if apart else load(Path(path))
+            capture = read_capture(config.read_options, Path(path))
             same = all(v.sha256 == hashes.get(str(v.stamp.path)) for v in capture.versions)
         except DeqsciError as error:
             return f"Its measurement is not shown: {error}"

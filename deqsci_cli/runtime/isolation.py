@@ -1,4 +1,4 @@
-"""ReadOptions in a process of its own, so that a file at which a C library crashes ends that alone.
+"""Reading in a process of its own, so that a file at which a C library crashes ends that alone.
 
 The process knows nothing of PyTorch, is started when it is first needed, is there for all files
 that follow, and is started anew when it died. It guards against accidents, it is no sandbox: it has

@@ -11,7 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io.axes import centre_crop
 from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.training.ahead import Ahead
 from deqsci_cli.training.patches import PatchSampler
 
@@ -78,9 +80,7 @@ class DenoiserValidation:
     ):
         crops = []
         for clip in clips:
-            _, h, w = clip.shape
-            y, x = max(0, h - side) // 2, max(0, w - side) // 2
-            crops += [clip[t, y : y + side, x : x + side] for t in (0, len(clip) // 2)]
+            crops += [centre_crop(clip[t], side) for t in (0, len(clip) // 2)]
         self.crops = [torch.from_numpy(c.astype(np.float32) / 255)[None, None] for c in crops]
         self.levels = levels
 
@@ -96,7 +96,7 @@ class DenoiserValidation:
             for crop in self.crops:
                 noise = torch.from_numpy(rng.standard_normal(crop.shape, dtype=np.float32))
                 answer = network((crop + noise * level / 255).to(device), level / 255)
-                values.append(-10 * float(torch.log10(F.mse_loss(answer.cpu(), crop))))
+                values.append(psnr_of(float(F.mse_loss(answer.cpu(), crop))))
             figures[f"psnr-{level}"] = float(np.mean(values))
         network.train()
         figures["psnr"] = float(np.mean(list(figures.values())))

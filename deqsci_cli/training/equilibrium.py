@@ -24,6 +24,7 @@ from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.training.ahead import Ahead
 from deqsci_cli.training.captures import CaptureSampler
 
@@ -331,7 +332,8 @@ def log_mse_loss(video: Tensor, truth: Tensor) -> Tensor:
 
 def mean_psnr(video: Tensor, truth: Tensor) -> float:
     """The mean over the batch, dB."""
-    return -10 * float(_errors(video, truth).clamp(min=1e-10).log10().mean())
+    errors = _errors(video, truth).clamp(min=1e-10).tolist()
+    return float(np.mean([psnr_of(error) for error in errors]))
 
 
 def _errors(video: Tensor, truth: Tensor) -> Tensor:

@@ -15,20 +15,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deqsci_cli import zoo
-from deqsci_cli.errors import DeqsciError, ModelError, UsageError
+from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import check_absent, only_run, remove_leftovers
 from deqsci_cli.io.overlap import check_no_overlap
-from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
-from deqsci_cli.networks.registry import build
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.runtime.device import (
-    Bfloat16,
     choose_device,
     convolutions_in,
     memory_errors,
 )
 from deqsci_cli.runtime.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.runtime.interrupt import deferred_interrupt
-from deqsci_cli.training.captures import CaptureSampler, own_mask
 from deqsci_cli.training.card import make_card
 from deqsci_cli.training.checkpoint import (
     STATE,
@@ -38,11 +35,9 @@ from deqsci_cli.training.checkpoint import (
     save_state,
     unfit_states,
 )
-from deqsci_cli.training.denoiser import DenoiserStage, DenoiserValidation
 from deqsci_cli.training.equilibrium import EquilibriumStage
 from deqsci_cli.training.log import LOG, TrainingLog
 from deqsci_cli.training.parallel import Workers, join
-from deqsci_cli.training.patches import PatchSampler, load_clips
 from deqsci_cli.training.settings import (
     TrainConfig,
     check_recipe,
@@ -50,8 +45,7 @@ from deqsci_cli.training.settings import (
     learning_rate,
     recipe,
 )
-from deqsci_cli.training.validation import EquilibriumValidation
-from deqsci_cli.training.video_denoising import FilmDenoiserStage, FilmDenoiserValidation
+from deqsci_cli.training.setup import make_network, make_stage, make_validation
 
 # A run that has skipped so many steps without a break will not mend itself.
 _PATIENCE = 50
@@ -126,7 +120,7 @@ class _Training:
     def __init__(self, config: TrainConfig, workers: Workers, on_event: OnEvent):
         self.config, self.workers, self.on_event = config, workers, on_event
         torch.manual_seed(config.seed)
-        self.architecture, self.options, self.network = _network(config)
+        self.architecture, self.options, self.network = make_network(config)
         self.network.to(workers.device).train()
         #: the weights that the model is interpolated from
         self.first_weights = (
@@ -151,7 +145,7 @@ class _Training:
             self.facts |= as_numbers(saved)
             on_event(Note(f"resumed at step {self.facts['step']}"))
         self.began = time.monotonic() - self.facts["seconds"]
-        self.stage = _stage(config, self.network, workers)
+        self.stage = make_stage(config, self.network, workers)
         #: the fixed points that later steps go on from
         self.alive = self.stage.states if isinstance(self.stage, EquilibriumStage) else {}
         if workers.count == 1 and isinstance(self.stage, EquilibriumStage):
@@ -160,7 +154,7 @@ class _Training:
                 raise unfit_states(config.out)
             self.alive |= {k: v.to(workers.device) for k, v in states.items()}
         self.shared = workers.wrap(self.stage)
-        self.validate = _validation(config, self.network)
+        self.validate = make_validation(config, self.network)
         self.log: TrainingLog | None = None
         if workers.rank == 0:
             step = self.facts["step"]
@@ -295,67 +289,3 @@ class _Training:
 def _rank(figures: dict[str, float]) -> tuple[float, float]:
     """What makes a state the better one: that its fixed points are met, then PSNR."""
     return figures.get("converged", 1.0), figures["psnr"]
-
-
-def _network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
-    """Architecture, its options, and the network to be trained."""
-    given = None if config.init_from is None else zoo.load(config.init_from)
-    architecture = config.architecture or (given.card.architecture if given else "")
-    options = (given.card.options if given else {}) | config.options
-    try:
-        network = build(architecture, options)
-    except ModelError as error:
-        raise UsageError(error.message, hint="mend the config's options") from error
-    if given is not None:
-        taken = network
-        if config.architecture is not None:  # the model given is a part of the one asked for
-            taken = getattr(network, "frames", network)
-        if type(taken) is not type(given.network):
-            raise UsageError(
-                f"{given.card.architecture} is no part of {architecture}",
-                hint="leave the architecture out: the model to start from brings its own",
-            )
-        try:
-            taken.load_weights_from(given.network)
-        except RuntimeError as error:
-            raise UsageError(
-                f"the weights of {given.card.name} do not fit these options"
-            ) from error
-    for part in config.frozen:
-        if not isinstance(inside := getattr(network, part, None), nn.Module):
-            parts = ", ".join(name for name, _ in network.named_children())
-            raise UsageError(f"{architecture} has no part '{part}'", hint=f"one of {parts}")
-        inside.requires_grad_(False)
-    return architecture, options, network
-
-
-def _stage(
-    config: TrainConfig, network: Denoiser, workers: Workers
-) -> DenoiserStage | FilmDenoiserStage | EquilibriumStage:
-    """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`."""
-    clips = load_clips(config.data)
-    shared: dict[str, Any] = {
-        "patch_size": config.patch_size,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-        "share": workers.share,
-    }
-    inner = Bfloat16(network) if config.dtype == "bfloat16" else network
-    if config.stage == "denoiser" and isinstance(network, FrameDenoiser):
-        return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
-    sampler = CaptureSampler(clips, config.captures, **shared)
-    if config.stage == "denoiser":
-        return FilmDenoiserStage(inner, sampler, config.solve, config.denoiser)
-    return EquilibriumStage(inner, sampler, config.solve, config.gradient, config.stability)
-
-
-def _validation(
-    config: TrainConfig, network: Denoiser
-) -> DenoiserValidation | EquilibriumValidation:
-    clips, side = load_clips([config.validation]), config.validation_side
-    if config.stage == "denoiser" and isinstance(network, FrameDenoiser):
-        return DenoiserValidation(clips, side=side)
-    file, frames = config.captures.mask_file, config.captures.frames[0]
-    mask = None if file is None else own_mask(file, side, "validation_side")
-    kind = FilmDenoiserValidation if config.stage == "denoiser" else EquilibriumValidation
-    return kind(clips, frames=frames, side=side, solve=config.solve, mask=mask)

@@ -13,6 +13,7 @@ from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.axes import centre_crop
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.physics.sensing import SensingOperator
@@ -46,9 +47,7 @@ class EquilibriumValidation:
         frames = frames if mask is None else len(mask)
         self.captures = []
         for clip in (c for c in clips if len(c) >= frames):
-            _, h, w = clip.shape
-            y, x = max(0, h - side) // 2, max(0, w - side) // 2
-            piece = clip[:frames, y : y + side, x : x + side].astype(np.float32) / 255
+            piece = centre_crop(clip[:frames], side).astype(np.float32) / 255
             rng = np.random.default_rng(0)
             filmed = moving_camera(piece[0], frames, min(piece.shape[1:]), 1.0, rng).clip(0, 1)
             for video in (piece, filmed):
