@@ -1,6 +1,6 @@
 """Short equilibrium trainings that differ in one option each.
 
-    python benchmarks/ablation.py TRAIN VALIDATION RECIPE.toml --from MODEL --steps 100 \\
+    python benchmarks/ablation.py TRAIN VALIDATION RECIPE.toml --init-from MODEL --steps 100 \\
         --variant '' --variant gradient.form=exact \\
         --variant 'stability.reuse_steps=1 gradient.form=jfb'
 
@@ -48,7 +48,9 @@ def main() -> None:
         "steps": options.steps,
         "validate_every": options.steps,
     }
-    print("| variant | PSNR dB | evaluations | converged | contraction | CPU s / step | skipped |")
+    print(
+        "| variant | PSNR dB | evaluations | converged | spectral radius | CPU s / step | skipped |"
+    )
     print("|---|---|---|---|---|---|---|", flush=True)
     for variant in options.variant:
         config = build(TrainConfig, override(base, variant.split()))
@@ -65,7 +67,7 @@ def main() -> None:
         seconds = (seen[-1] - seen[0]) / max(1, len(seen) - 1)
         print(
             f"| {variant or 'as the recipe'} | {line['psnr']:.2f} | {line['evaluations']:.1f} | "
-            f"{line['converged']:.0%} | {line['contraction']:.3f} | {seconds:.2f} | "
+            f"{line['converged']:.0%} | {line['spectral_radius']:.3f} | {seconds:.2f} | "
             f"{line['skipped']} |",
             flush=True,
         )

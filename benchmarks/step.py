@@ -2,9 +2,9 @@
 
     python benchmarks/step.py CLIPS RECIPE.toml --init-from pnp [--set batch_size=8 …]
 
-One thread. All batches have been drawn when the timing begins; it goes over one round of visits, in
-which each is seen once and one is drawn anew. CPU seconds are the ones to compare on a machine that
-does other work besides.
+One thread. All batches have been drawn when the timing begins; it goes over one round of
+reused batches, in which each is seen once and one is drawn anew. CPU seconds are the ones to
+compare on a machine that does other work besides.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Result:
 
 
 def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
-    """Reconstruct and judge every measurement that has truth, by every model.
+    """Reconstruct and measure every measurement that has truth, by every model.
 
     Raises:
         ModelError, UsageError: nothing can be done at all.

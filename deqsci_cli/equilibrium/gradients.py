@@ -28,7 +28,7 @@ class GradientForm:
 
     Attributes:
         name: `exact` (solved by Anderson to a tolerance), `jfb` (g = dl/dx), `neumann` (the first
-            terms of its series), `phantom` (back-propagation through damped steps at the fixed
+            terms of its series), `phantom` (back-propagation through relaxed steps at the fixed
             point), or `unrolled` (through all steps from the start, for comparison).
         steps: terms of `neumann` beyond the first; steps of `phantom` and `unrolled`.
         relaxation: of the steps of `phantom`, in (0, 1].

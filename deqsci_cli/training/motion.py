@@ -13,7 +13,7 @@ def moving_camera(
     picture: np.ndarray,
     frames: int,
     side: int,
-    pan: float,
+    max_pan: float,
     rng: np.random.Generator,
     *,
     rotation: float = 0.0,
@@ -30,8 +30,8 @@ def moving_camera(
         picture: `(h, w)`, or several that move together, `(n, h, w)`.
         frames: T.
         side: of the frames, pixels.
-        pan: fastest movement, pixels a frame.
-        rng: draws the movement; half of those that do move are slower than a quarter of `pan`.
+        max_pan: fastest movement, pixels a frame.
+        rng: draws the movement; half of those that do move are slower than a quarter of `max_pan`.
         rotation: fastest turn, degrees a frame.
         acceleration: greatest, pixels a frame and frame.
         shear: greatest entry of a matrix by which the picture is deformed in the course of the
@@ -45,7 +45,7 @@ def moving_camera(
     """
     height, width = picture.shape[-2:]
     angle, lively = rng.uniform(0, 2 * np.pi), max(0, rng.uniform(-0.25, 1)) ** 2
-    speed = pan * lively
+    speed = max_pan * lively
     zoom = rng.uniform(-0.05, 0.05) * (lively > 0)
     moments = np.arange(frames) - (frames - 1) / 2 if moments is None else moments
     time, length = moments[:, None, None], max(1, frames - 1)

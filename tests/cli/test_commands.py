@@ -179,7 +179,7 @@ def test_train_then_reconstruct_with_the_result(run, capture, tmp_path):
     picture = (np.indices((40, 40)).sum(0) % 16 * 15).astype(np.uint8)
     iio.imwrite(clips / "a.png", picture)
     arguments = ("train", clips, "--validation", clips, "-o", tmp_path / "mine")
-    size = ("--architecture", "cnn", "--steps", "2", "--batch", "2", "--patch", "16")
+    size = ("--architecture", "cnn", "--steps", "2", "--batch-size", "2", "--patch-size", "16")
     run(*arguments, *size)
     with pytest.raises(OutputExistsError):
         run(*arguments, *size)

@@ -85,7 +85,7 @@ def commands(at: Path) -> dict[str, tuple[Path, tuple[object, ...]]]:
         "a mask of convert": (mask, ("convert", own / "a.tif", mask, "--mask", mask)),
         "a model to train from": (
             at / "m" / zoo.WEIGHTS,
-            ("train", at / "clips", "--validation", at / "clips", "-o", at / "m", "--from",
+            ("train", at / "clips", "--validation", at / "clips", "-o", at / "m", "--init-from",
              at / "m"),
         ),
         "a recipe": (

@@ -46,14 +46,14 @@ def test_report_and_film_agree_with_other_libraries(run, capture, tmp_path):
     assert film.shape == (8, 32, 40)
     seen = film.clip(0, 1)
     peaks = [peak_signal_noise_ratio(t, f, data_range=1) for t, f in zip(truth, seen, strict=True)]
-    likeness = [
+    frame_ssim = [
         structural_similarity(
             t, f, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         for t, f in zip(truth, seen, strict=True)
     ]
     assert first["psnr"] == pytest.approx(np.mean(peaks), abs=1e-3)
-    assert first["ssim"] == pytest.approx(np.mean(likeness), abs=1e-4)
+    assert first["ssim"] == pytest.approx(np.mean(frame_ssim), abs=1e-4)
     assert second["psnr"] is None and second["ssim"] is None
     assert first["status"] == "converged"
     assert first["residual"] == min(first["residual_trace"]) <= 3e-4

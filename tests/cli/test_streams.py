@@ -74,8 +74,8 @@ def test_nor_a_training(started, tmp_path):
     iio.imwrite(clips / "a.gif", rng.integers(0, 255, (4, 24, 28), dtype=np.uint8))
     done = started(
         *("train", clips, "--validation", clips, "-o", "m", "--architecture", "cnn", "--steps", 6),
-        *("--batch", 2, "--patch", 16, "--validate-every", 2, "--set", "options.channels=4"),
-        *("--device", "cpu"),
+        *("--batch-size", 2, "--patch-size", 16, "--validate-every", 2),
+        *("--set", "options.channels=4", "--device", "cpu"),
         how="pipe", stream="stderr",
     )  # fmt: skip
     assert done.returncode == 0 and "6 steps" in done.stdout

@@ -262,7 +262,7 @@ def test_neumann_is_the_truncated_series(name, steps):
 @every_problem
 @pytest.mark.parametrize("relaxation", [1.0, 0.5])
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_phantom_is_the_damped_series(name, steps, relaxation):
+def test_phantom_is_the_relaxed_series(name, steps, relaxation):
     d = dense(name)
     eye = torch.eye(len(d.v), dtype=F64)
     expected = d.gradient(
@@ -279,7 +279,7 @@ def test_phantom_is_the_damped_series(name, steps, relaxation):
         ["phantom:1", "phantom:5", "phantom:20", "phantom:80"],
         ["phantom:1,0.5", "phantom:5,0.5", "phantom:20,0.5", "phantom:280,0.5"],
     ],
-    ids=["neumann", "phantom", "damped phantom"],
+    ids=["neumann", "phantom", "relaxed phantom"],
 )
 def test_more_steps_tend_to_the_exact_gradient(name, forms):
     truth = dense(name).exact()

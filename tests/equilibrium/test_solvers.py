@@ -135,15 +135,15 @@ def test_anderson_tames_an_expansive_map():
 
 
 @solvers
-def test_damping_tames_an_expansive_map(solve):
-    # 1 - 0.3 (1 + 2.8) = -0.14: the damped map contracts.
+def test_relaxation_tames_an_expansive_map(solve):
+    # 1 - 0.3 (1 + 2.8) = -0.14: the relaxed map contracts.
     f = affine([EXPANSIVE])
     found = solve(f, start(f), tol=1e-10, max_iter=2000, relaxation=0.3)
     assert found.status == ["converged"]
     np.testing.assert_allclose(found.x.numpy(), f.fixed_points(), rtol=1e-6)
 
 
-def test_a_damped_step_is_what_it_says():
+def test_a_relaxed_step_is_what_it_says():
     asked: list[float] = []
 
     def f(x: torch.Tensor) -> torch.Tensor:

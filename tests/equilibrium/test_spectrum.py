@@ -178,7 +178,7 @@ def test_a_large_nonnormal_jacobian_agrees_with_arpack(seed):
     [SYMMETRIC, PAIR, NEGATIVE, matrix([*inner(10), 0.3 + 1.3j]), matrix([*inner(10), -4])],
     ids=["symmetric", "complex pair", "negative", "complex pair outside", "very negative"],
 )
-def test_plain_iteration_contracts_up_to_the_damping_and_not_beyond(dense):
+def test_plain_iteration_converges_up_to_the_relaxation_and_not_beyond(dense):
     f = Linear(dense)
     relaxation = spectrum(f, f.x)[0].max_relaxation
     assert slowest(dense, 0.999 * relaxation) < 1 < slowest(dense, 1.001 * relaxation)
@@ -186,7 +186,7 @@ def test_plain_iteration_contracts_up_to_the_damping_and_not_beyond(dense):
 
 
 @pytest.mark.parametrize("outer", [1.05, 3.0, 1.1 + 0.5j], ids=str)
-def test_no_damping_helps_against_an_eigenvalue_to_the_right_of_one(outer):
+def test_no_relaxation_helps_against_an_eigenvalue_to_the_right_of_one(outer):
     dense = matrix([*inner(10), outer])
     f = Linear(dense)
     assert spectrum(f, f.x)[0].max_relaxation == 0

@@ -133,7 +133,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     whole = config(films, tmp_path / "whole", **changes)
     parts = config(films, tmp_path / "parts", **changes)
     expected = train(whole)
-    # Within the visits of its batches, at a validation, before one, and after all steps.
+    # While its batches are reused, at a validation, before one, and after all steps.
     for step, kind in ((2, Stepped), (4, Validated), (5, Stepped), (8, Stepped), (10, Stepped)):
         with pytest.raises(KeyboardInterrupt):
             train(parts, stop_at(step, kind))
@@ -252,7 +252,7 @@ def test_a_batch_is_seen_several_times_at_staggered_ages(films, denoiser, reuse_
     for step in range(count):
         _, facts = stepping(step)
         assert len(stepping.states) <= reuse_steps
-        if "growth" in facts:
+        if "spectral_radius" in facts:
             last_uses.append(step)
     drawn = stepping.visited
     seen = {n: [step for step in range(count) if drawn[step] == n] for n in set(drawn)}
@@ -280,7 +280,7 @@ def test_one_visit_is_a_new_batch_each_step(films, denoiser):
     stepping = stage(films, denoiser, reuse_steps=1, max_iter=1)
     for step in range(6):
         _, facts = stepping(step)
-        assert stepping.states == {} and "growth" in facts
+        assert stepping.states == {} and "spectral_radius" in facts
     assert stepping.visited == list(range(6))
 
 
@@ -382,13 +382,13 @@ def test_the_slow_mode_is_found_in_what_still_moves(films, denoiser):
     # 4000 modes up to 0.9 and one of 0.99, which is what is left over after 200 evaluations.
     modes = torch.cat((torch.linspace(0, 0.9, 4000), torch.tensor([0.99])))[None]
     at = Linearised(lambda x: modes * x, modes**200)
-    growth: dict[str, dict[str, float]] = {"residual": {}, "random": {}}
-    for mode, facts in growth.items():
+    found: dict[str, dict[str, float]] = {"residual": {}, "random": {}}
+    for mode, facts in found.items():
         stage(films, denoiser, spectral_penalty=1.0, power_iteration_start=mode)._penalty(
             at, 0, facts
         )
-    assert growth["residual"]["growth"] == pytest.approx(0.99, abs=1e-3)
-    assert growth["random"]["growth"] < 0.95
+    assert found["residual"]["spectral_radius"] == pytest.approx(0.99, abs=1e-3)
+    assert found["random"]["spectral_radius"] < 0.95
 
 
 @pytest.mark.parametrize("penalty", ["jacobian", "spectral_penalty"])
@@ -408,8 +408,8 @@ def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_l
         )  # fmt: skip
         train(run)
         (line,) = read_log(run.out)
-        radii.append(line["spectral_target"])
-        assert ("train/growth" in line) == (penalty == "spectral_penalty" and weight > 0)
+        radii.append(line["spectral_radius"])
+        assert ("train/spectral_radius" in line) == (penalty == "spectral_penalty" and weight > 0)
         assert ("train/jacobian" in line) == (penalty == "jacobian" and weight > 0)
     # Seeds 0 to 4: 0.97 to 0.98 without, 0.84 to 0.91 with; the least difference is 0.07.
     assert radii[1] < radii[0] - 0.1

@@ -124,7 +124,7 @@ def test_then_comes_the_equilibrium(films, tmp_path, architecture, options):
         stability=StabilitySettings(max_iter=3, reuse_steps=2, max_residual=1.0),
     )  # fmt: skip
     figures = train(run).figures
-    assert math.isfinite(figures["psnr"]) and 0 < figures["contraction"] < 10
+    assert math.isfinite(figures["psnr"]) and 0 < figures["spectral_radius"] < 10
     assert zoo.load(str(run.out)).card.options == options
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.batch.manifest import Entry, place_of, write_entry
+from deqsci_cli.engine.batch.manifest import ManifestEntry, place_of, write_entry
 from deqsci_cli.io import remove_leftovers, write_capture, write_film, write_preview
 from deqsci_cli.networks.registry import build
 from deqsci_cli.report import pages
@@ -61,7 +61,7 @@ def writers(folder: Path) -> dict[Path, Callable[[int], object]]:
     page = folder / "page.html"
     out[page] = lambda v: pages.write_page(v, page, overwrite=True)
     out[place_of(folder / "film.tif")] = lambda v: write_entry(
-        folder / "film.tif", Entry("run", facts[v])
+        folder / "film.tif", ManifestEntry("run", facts[v])
     )
     out[folder / STATE] = lambda v: save_state(folder, network, adam, None, facts[v], {})
     out[folder / zoo.CARD] = lambda v: zoo.write_card(folder, cards[v], overwrite=True)

@@ -17,7 +17,7 @@ from deqsci_cli.io import atomic
 
 FILMS = "reconstruct {c} --model gap-tv --max-iter 2 --report --preview gif,png -o {o}"
 TRAIN = (
-    "train {d} --validation {d} -o {o} --architecture cnn --steps 4 --batch 2 --patch 16"
+    "train {d} --validation {d} -o {o} --architecture cnn --steps 4 --batch-size 2 --patch-size 16"
     " --validate-every 2 --device cpu --tensorboard --set options.channels=4"
 )
 TABLE = "evaluate --benchmark {c} --models gap-tv --max-iter 2 --sweep noise=0,0.1 -o {o}"

@@ -13,8 +13,8 @@ import tifffile
 import torch
 
 TRAIN = (
-    "train clips --validation clips -o o/m --architecture rsn-cnn --steps 6 --batch 2 --patch 16"
-    " --validate-every 3 --device cpu --seed 5 --set options.channels=4"
+    "train clips --validation clips -o o/m --architecture rsn-cnn --steps 6 --batch-size 2"
+    " --patch-size 16 --validate-every 3 --device cpu --seed 5 --set options.channels=4"
 )
 # Of a GPU's film against the CPU's, in units of white: sums in another order, iterated.
 GPU_TOLERANCE = 2e-3

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 SLOW = "--solver picard --tol 1e-30 --max-iter 60 --batch-size 1 --preview gif"
 FILMS = f"reconstruct c.mat --model gap-tv {SLOW} -o o"
 TRAIN = (
-    "train clips --validation clips -o o --architecture cnn --steps 40 --batch 2 --patch 16"
-    " --validate-every 4 --device cpu --set options.channels=8"
+    "train clips --validation clips -o o --architecture cnn --steps 40 --batch-size 2"
+    " --patch-size 16 --validate-every 4 --device cpu --set options.channels=8"
 )
 CODES = {signal.SIGINT: (130, "interrupted\n"), signal.SIGTERM: (143, "terminated\n")}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deqsci_cli.engine.batch.job import Job, Order
-from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, write_entry
+from deqsci_cli.engine.batch.manifest import ManifestEntry, place_of, read_entry, write_entry
 from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.io import (
     Capture,
@@ -27,7 +27,7 @@ from deqsci_cli.report.report import Record, Source
 def write_outputs(
     order: Order, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
 ) -> Record:
-    """Write one film and what belongs to it, judge it where there is truth.
+    """Write one film and what belongs to it; compute its metrics where there is truth.
 
     Args:
         order: of the run.
@@ -53,7 +53,7 @@ def write_outputs(
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
         remove_leftovers(file)
-    begun = Entry(order.run, str(real(job.input)), made_from)
+    begun = ManifestEntry(order.run, str(real(job.input)), made_from)
     write_entry(job.output, begun)
     write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
     # Of the film as it is read back, so that a preview made later is the same.

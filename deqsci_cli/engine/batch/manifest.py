@@ -27,7 +27,7 @@ _ANEW = "take the film and this record away, or give --overwrite to make them an
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """A film's origin, and how it went.
 
     Attributes:
@@ -50,7 +50,7 @@ class Entry:
         return dict(vars(self)) | {"record": record}
 
 
-def read_entry(output: Path) -> Entry | None:
+def read_entry(output: Path) -> ManifestEntry | None:
     """The entry of a film; None where there is none, or one that is damaged."""
     try:
         return find_entry(output)
@@ -58,7 +58,7 @@ def read_entry(output: Path) -> Entry | None:
         return None
 
 
-def find_entry(output: Path) -> Entry | None:
+def find_entry(output: Path) -> ManifestEntry | None:
     """The entry of a film; None where there is none.
 
     Raises:
@@ -67,7 +67,7 @@ def find_entry(output: Path) -> Entry | None:
     path = place_of(output)
     if not os.path.lexists(path):
         return None
-    return read_json(path, Entry, what="record of this film", again=_ANEW, most=_MOST_BYTES)
+    return read_json(path, ManifestEntry, what="record of this film", again=_ANEW, most=_MOST_BYTES)
 
 
 def record_of(output: Path, run: str) -> Record | None:
@@ -76,7 +76,7 @@ def record_of(output: Path, run: str) -> Record | None:
     return entry.record if entry is not None and entry.run == run else None
 
 
-def write_entry(output: Path, entry: Entry) -> None:
+def write_entry(output: Path, entry: ManifestEntry) -> None:
     """Put the entry of a film where `read_entry` finds it."""
     with atomic_write(place_of(output), overwrite=True) as temporary:
         temporary.write_text(json.dumps(entry.to_json()) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.engine.batch.job import Job
-from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry
+from deqsci_cli.engine.batch.manifest import ManifestEntry, place_of, read_entry
 from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import read_film
@@ -82,7 +82,7 @@ class _Versions:
 
 def _kept(
     job: Job,
-    entry: Entry,
+    entry: ManifestEntry,
     run_origin: dict[str, Any],
     mask: Path | None,
     versions: _Versions,
@@ -101,7 +101,7 @@ def _kept(
     return replace(job, keep_film=same)
 
 
-def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
+def _check_owner(job: Job, entry: ManifestEntry, versions: _Versions) -> None:
     """A film belongs to one input: the same file, or one of the same content."""
     if entry.input == str(real(job.input)):
         return
