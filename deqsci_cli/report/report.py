@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import indent
@@ -147,13 +148,17 @@ class Report:
             "skipped": self.skipped,
             "seconds": self.seconds,
         }
+        lists: dict[str, Sequence[Record | Failure]] = {
+            "measurements": self.measurements,
+            "failures": self.failures,
+        }
         with (
             atomic_write(path, overwrite=True) as temporary,
             temporary.open("w", encoding="utf-8") as file,
         ):
             # One by one: of ten thousand measurements no second copy is held.
             file.write(json.dumps(head, indent=2, allow_nan=False)[: -len("\n}")])
-            for name, items in (("measurements", self.measurements), ("failures", self.failures)):
+            for name, items in lists.items():
                 file.write(f',\n  "{name}": [')
                 for number, item in enumerate(items):
                     text = json.dumps(plain(asdict(item)), indent=2, allow_nan=False)
