@@ -63,6 +63,7 @@ def train(
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli.config import build, override, read_toml
+    from deqsci_cli.errors import UsageError
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Note, Stepped, Validated
     from deqsci_cli.training import train as engine  # torch is slow to import
@@ -115,7 +116,11 @@ def train(
             elif isinstance(event, Note) and not quiet:
                 console.note(event.text)
 
-        result = engine.train(run, listen, recipe_file=config)
+        try:
+            result = engine.train(run, listen, recipe_file=config)
+        except UsageError as error:  # a setting that is found wrong only where it is used
+            error.path = error.path or config
+            raise
     if not is_first():
         return
     figure = result.figures.get("psnr")

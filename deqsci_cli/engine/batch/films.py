@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deqsci_cli.engine.batch.job import Job, Order
-from deqsci_cli.engine.batch.manifest import ManifestEntry, place_of, read_entry, write_entry
+from deqsci_cli.engine.batch.manifest import (
+    ManifestEntry,
+    owner_of,
+    place_of,
+    read_entry,
+    write_entry,
+)
 from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.io import (
     Capture,
@@ -18,7 +24,7 @@ from deqsci_cli.io import (
     write_preview,
 )
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
-from deqsci_cli.io.paths import is_file, real
+from deqsci_cli.io.paths import is_file
 from deqsci_cli.reconstructor import Reconstruction
 from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.report.report import Record, Source
@@ -53,7 +59,7 @@ def write_outputs(
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
         remove_leftovers(file)
-    begun = ManifestEntry(order.run, str(real(job.input)), made_from)
+    begun = ManifestEntry(order.run, owner_of(job.input, job.output), made_from)
     write_entry(job.output, begun)
     write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
     # Of the film as it is read back, so that a preview made later is the same.
