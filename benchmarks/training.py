@@ -55,7 +55,7 @@ def measure(
 
     def step() -> None:
         f = make(128)
-        state = f.start(f.operator.average_frame(f.measurement))
+        state = f.start(f.operator.normalized_measurement(f.measurement))
         if form.name == "unrolled":
             fixed = unroll(f, state, form.steps)
         else:

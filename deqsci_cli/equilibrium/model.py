@@ -26,7 +26,7 @@ from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
 from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
 from deqsci_cli.networks.tv import TotalVariation
-from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.physics.protocol import Physics
 
 STARTS = ("average", "adjoint", "gap-tv")
 
@@ -108,7 +108,7 @@ TV_START = EquilibriumSettings(map="accelerated-gap", sigma=0.1, tol=1e-3, max_i
 
 def solve(
     network: Denoiser,
-    operator: SensingOperator,
+    operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
     *,
@@ -119,7 +119,7 @@ def solve(
     Args:
         network: the denoiser, called as `D(video, sigma)`.
         operator: the camera, on the measurement's device.
-        measurement: `(B, H, W)`.
+        measurement: `(B, …)`, `(B, H, W)` for a `SensingOperator`.
         settings: how.
         on_iteration: told the number of evaluations, the best residuals `(B,)` and the videos
             that would be the answer by now.
@@ -143,7 +143,7 @@ def solve(
             for count in range(1, iterations + 1):
                 after = step(state)
                 residual = norms(after - state) / norms(after).clamp(min=1e-30)
-                finite = torch.isfinite(residual).view(-1, 1, 1, 1)
+                finite = torch.isfinite(residual).view(-1, *[1] * (state.ndim - 1))
                 state = torch.where(finite, after, state)
                 for trace, value in zip(traces, residual.tolist(), strict=True):
                     trace.append(value)
@@ -181,7 +181,7 @@ def threads_for(network: Denoiser, measurement: Tensor) -> Iterator[None]:
 
 def make_map(
     network: Denoiser,
-    operator: SensingOperator,
+    operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
 ) -> GAPMap:
@@ -199,7 +199,7 @@ def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:
     elif settings.start == "gap-tv":
         video = solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
     else:
-        video = operator.average_frame(measurement)
+        video = operator.normalized_measurement(measurement)
     return f.start(video)
 
 

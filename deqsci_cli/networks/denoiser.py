@@ -56,11 +56,12 @@ def convolution(
 class Denoiser(nn.Module):
     """A module called as `D(video, sigma)`, videos `(B, T, H, W)`.
 
-    One that looks at the measurement as well is called as `D(video, sigma, average, rest)`, with
-    `SensingOperator.average_frame` and `SensingOperator.left_over` of the video.
+    One that uses the measurement too is called as
+    `D(video, sigma, normalized_measurement, per_frame_residual)`, with what the methods of these
+    names of `physics.protocol.Physics` give for the video.
     """
 
-    sees_measurement = False
+    uses_measurement = False
 
     def begin_as(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from deqsci_cli.physics.unmeasured import fill_unmeasured
+
 
 class SensingOperator:
     """`y = sum_t mask_t * x_t`, its adjoint and the projections that go with it.
@@ -46,27 +48,23 @@ class SensingOperator:
         """The nearest video that agrees with the measurement (the data-consistency step)."""
         return video + self.pseudo_inverse(measurement - self.A(video))
 
-    def average_frame(self, measurement: Tensor) -> Tensor:
+    def normalized_measurement(self, measurement: Tensor) -> Tensor:
         """`y / sum_t mask_t` in every frame: the energy-normalised measurement, `(B, T, H, W)`.
 
         Closed pixels get the mean over the open ones.
         """
-        total = self.mask.sum(1)
-        frame = torch.where(self.open, measurement / total.clamp(min=1e-20), 0.0)
-        count = self.open.sum((-2, -1), keepdim=True).clamp(min=1)
-        # Row by row: one long sum would depend on how many threads take part in it.
-        level = frame.sum(-1, keepdim=True).sum(-2, keepdim=True) / count
-        frame = torch.where(self.open, frame, level)
+        total = self.mask.sum(1).clamp(min=1e-20)
+        frame = fill_unmeasured(measurement / total, self.open)
         return frame.unsqueeze(1).expand(-1, self.mask.shape[1], -1, -1).contiguous()
 
-    def left_over(self, video: Tensor, measurement: Tensor) -> Tensor:
+    def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
         """What is left of the measurement for each frame when all others are taken out.
 
         `(y - sum_{s != t} mask_s x_s) / max mask`, `(B, T, H, W)`: of a video that agrees with
         the measurement, each frame as its mask shows it.
         """
-        rest = self.mask * video + (measurement - self.A(video)).unsqueeze(1)
-        return rest / self._peak
+        residual = (measurement - self.A(video)).unsqueeze(1)
+        return (self.mask * video + residual) / self._peak
 
     @cached_property
     def _peak(self) -> Tensor:

@@ -306,7 +306,7 @@ def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
     kinds = Counter()
     for step in range(200):
         f, _ = stepping.film(step)
-        average = f.operator.average_frame(f.measurement)
+        average = f.operator.normalized_measurement(f.measurement)
         adjoint = f.operator.mask * f.measurement[:, None]
         found = stepping.start(f, step)
         assert torch.equal(found, stepping.start(f, step))

@@ -45,7 +45,7 @@ def config(films: tuple[Path, Path], out: Path, **changes) -> TrainConfig:
 class Offset(Denoiser):
     """Adds a number, sees the measurement, and remembers which noise level it was told."""
 
-    sees_measurement = True
+    uses_measurement = True
 
     def __init__(self, by: float):
         super().__init__()
@@ -53,7 +53,11 @@ class Offset(Denoiser):
         self.told: list[Tensor] = []
 
     def forward(
-        self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
+        self,
+        video: Tensor,
+        sigma: Tensor | float,
+        normalized_measurement: Tensor,
+        per_frame_residual: Tensor,
     ) -> Tensor:
         self.told.append(torch.as_tensor(sigma))
         return video + self.by

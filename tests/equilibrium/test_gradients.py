@@ -110,7 +110,7 @@ class Problem:
         self.parameters = list(module.parameters())
         self.leaves = [*self.parameters, self.measurement]
         with torch.no_grad():
-            self.start = self.f.start(operator.average_frame(self.measurement))
+            self.start = self.f.start(operator.normalized_measurement(self.measurement))
             self.x = self.solve(self.start, tol)
 
     def solve(self, start: Tensor, tol: float = 1e-13) -> Tensor:
@@ -176,7 +176,7 @@ class Dense:
         return total
 
     def exact(self) -> Tensor:
-        # A closed pixel's gathered measurement is an eigenvector of 1 that the video does not
+        # A closed pixel's accumulated measurement is an eigenvector of 1 that the video does not
         # see; the solution of least norm leaves it alone.
         system = torch.eye(len(self.v), dtype=F64) - self.J.mT
         found = torch.linalg.lstsq(system, self.v.unsqueeze(1), driver="gelsd").solution[:, 0]

@@ -114,7 +114,7 @@ def test_the_trace_is_that_of_the_map_iterated_by_hand(camera):
         map="gap", sigma=0.1, warmup=((0.3, 2),), solver="picard", tol=1e-30, max_iter=3
     )
     found = solve(tv, operator, y, settings)
-    x, trace = operator.average_frame(y), []
+    x, trace = operator.normalized_measurement(y), []
     for sigma in (0.3, 0.3, 0.1, 0.1, 0.1):
         fx = GAPMap(operator, y, tv, sigma)(x)
         trace.append(float((fx - x).norm() / fx.norm()))
@@ -141,7 +141,7 @@ def test_a_nan_at_equilibrium_is_divergence(camera):
 def test_no_iterations_give_the_start(camera):
     operator, y, _ = camera
     for start, expected in (
-        ("average", operator.average_frame(y)),
+        ("average", operator.normalized_measurement(y)),
         ("adjoint", operator.A_adjoint(y)),
     ):
         for name in ("gap", "accelerated-gap"):
@@ -159,7 +159,7 @@ def test_total_variation_recovers_a_moving_scene(camera, name):
     def psnr(x: Tensor) -> float:
         return -10 * math.log10(float((x - truth).square().mean()))
 
-    assert psnr(found.x) > psnr(operator.average_frame(y)) + 6
+    assert psnr(found.x) > psnr(operator.normalized_measurement(y)) + 6
     assert found.x.shape == truth.shape and not found.x.requires_grad
 
 
