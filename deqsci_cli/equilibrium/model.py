@@ -31,12 +31,19 @@ from deqsci_cli.physics.protocol import Physics
 STARTS = ("average", "adjoint", "gap-tv")
 
 
+# Two maps of former versions, and the setting that each has become.
+_FORMER_MAPS = {"gap": 1.0, "accelerated-gap": 0.0}
+
+
 @dataclass(frozen=True)
 class EquilibriumSettings:
     """How a model is brought to its fixed point.
 
     Attributes:
-        map: `gap` or `accelerated-gap`.
+        map: `relaxed-gap`.
+        consistency_relaxation: r of that map, in [0, 1]. At 0 (accelerated GAP) the video agrees
+            with the measurement after the denoiser; at 1 (plain GAP) only before it; in between
+            the measurement is trusted less the larger r is.
         sigma: the denoiser's noise level at equilibrium, in [0, 1] units.
         symmetries: the denoiser's answer is the mean over so many turned, mirrored and reversed
             films (1, 2, 4 or 8): better, and an evaluation takes so many times as long.
@@ -53,7 +60,8 @@ class EquilibriumSettings:
         absolute_regularisation: the same as the published code has it; 0 for none.
     """
 
-    map: str = "accelerated-gap"
+    map: str = "relaxed-gap"
+    consistency_relaxation: float = 0.0
     sigma: float = 12 / 255
     symmetries: int = 1
     warmup: tuple[tuple[float, int], ...] = ()
@@ -68,11 +76,18 @@ class EquilibriumSettings:
     absolute_regularisation: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.map in _FORMER_MAPS:
+            raise UsageError(
+                f"the map '{self.map}' has become a setting of the map relaxed-gap",
+                hint=f"in place of `map` set consistency_relaxation = {_FORMER_MAPS[self.map]}",
+            )
         for name, known in (("map", MAPS), ("solver", SOLVERS), ("start", STARTS)):
             if getattr(self, name) not in known:
                 raise UsageError(
                     f"there is no {name} '{getattr(self, name)}'", hint=f"one of {', '.join(known)}"
                 )
+        if not 0 <= self.consistency_relaxation <= 1:
+            raise UsageError("consistency_relaxation must be between 0 and 1")
         if self.symmetries not in SYMMETRIES:
             raise UsageError(
                 f"no mean is taken over {self.symmetries} symmetries",
@@ -103,7 +118,7 @@ class EquilibriumSettings:
 
 
 #: the cheap reconstruction that others may start from
-TV_START = EquilibriumSettings(map="accelerated-gap", sigma=0.1, tol=1e-3, max_iter=30)
+TV_START = EquilibriumSettings(sigma=0.1, tol=1e-3, max_iter=30)
 
 
 def solve(
@@ -188,7 +203,8 @@ def make_map(
     """The map of a batch of measurements, at its final noise level."""
     if settings.symmetries > 1:
         network = Symmetric(network, settings.symmetries)
-    return MAPS[settings.map](operator, measurement, network, settings.sigma)
+    r = settings.consistency_relaxation
+    return MAPS[settings.map](operator, measurement, network, settings.sigma, r)
 
 
 def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:

@@ -234,7 +234,8 @@ class Stepping(EquilibriumStage):
 def stage(films, denoiser, **stability) -> Stepping:
     sample = Drawn(load_clips([films[0]]), CAPTURES, patch=8, batch=1, seed=0)
     return Stepping(
-        zoo.load(str(denoiser)).network, sample, EquilibriumSettings(map="gap", tol=1e-12),
+        zoo.load(str(denoiser)).network, sample,
+        EquilibriumSettings(consistency_relaxation=1.0, tol=1e-12),
         GradientSettings("jfb"), replace(STABLE, **stability),
     )  # fmt: skip
 
@@ -391,7 +392,7 @@ def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_l
         without = {"jacobian": 0.0, "expansion": 0.0, "contraction": 0.5, "visits": 1}
         run = config(
             films, tmp_path / str(weight), steps=30, validate_every=30, learning_rate=1e-2, seed=3,
-            solve=EquilibriumSettings(map="gap", max_iter=20),
+            solve=EquilibriumSettings(consistency_relaxation=1.0, max_iter=20),
             stability=replace(STABLE, **without | {penalty: weight}), **start_from(denoiser),
         )  # fmt: skip
         train(run)
@@ -439,7 +440,9 @@ def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, deno
 
 
 def test_the_card_and_what_it_is_good_for(films, tmp_path):
-    solve = EquilibriumSettings(map="gap", sigma=0.03, start="gap-tv", max_iter=9, tol=1e-2)
+    solve = EquilibriumSettings(
+        consistency_relaxation=1.0, sigma=0.03, start="gap-tv", max_iter=9, tol=1e-2
+    )
     run = config(films, tmp_path / "small-gap", steps=4, solve=solve)
     result = train(run)
     model = zoo.load(str(run.out))

@@ -29,7 +29,7 @@ validate_every = 4
 validation_side = 16
 device = "cpu"
 captures.frames = [3]
-solve = { map = "gap", max_iter = 12 }
+solve = { consistency_relaxation = 1.0, max_iter = 12 }
 stability = { max_iter = 3, visits = 3, jacobian = 0.01, correction = 1, skip_above = 1.0 }
 """
 NEW = 'architecture = "rsn-cnn"\noptions = { channels = 4, depth = 2 }'

@@ -20,7 +20,7 @@ from deqsci_cli.equilibrium.gradients import (
     jacobian_penalty,
     unroll,
 )
-from deqsci_cli.equilibrium.maps import AcceleratedGAPMap, GAPMap
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.solvers import Map, Solution, anderson
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
@@ -29,7 +29,9 @@ from deqsci_cli.physics.sensing import SensingOperator
 F64 = torch.float64
 VIDEO, HIDDEN = (3, 6, 4), (2, 3, 2)
 
-every_problem = pytest.mark.parametrize("name", ["gap", "accelerated-gap", "with-memory"])
+every_problem = pytest.mark.parametrize(
+    "name", ["gap", "accelerated-gap", "relaxed-gap", "with-memory"]
+)
 every_form = pytest.mark.parametrize("form", ["exact", "jfb", "neumann:2", "phantom:2,0.5"])
 
 
@@ -103,8 +105,8 @@ class Problem:
         operator = SensingOperator(mask[samples])
         self.measurement = operator.A(scene[samples]).requires_grad_()
         self.weights = weights[samples]
-        make = AcceleratedGAPMap if name == "accelerated-gap" else GAPMap
-        f = make(operator, self.measurement, network, 0.1)
+        r = {"accelerated-gap": 0.0, "relaxed-gap": 0.3}.get(name, 1.0)
+        f = GAPMap(operator, self.measurement, network, 0.1, r)
         self.f = WithMemory(f).to(dtype) if name == "with-memory" else f
         module = self.f if isinstance(self.f, nn.Module) else network
         self.parameters = list(module.parameters())

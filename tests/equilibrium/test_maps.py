@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.maps import MAPS, AcceleratedGAPMap, GAPMap
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.solvers import anderson, picard
 from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
 from deqsci_cli.physics.protocol import Physics, adjoint_test
 from deqsci_cli.physics.sensing import SensingOperator
 
 F64 = torch.float64
-every_map = pytest.mark.parametrize("make", list(MAPS.values()), ids=list(MAPS))
+RELAXATIONS = (0.0, 0.3, 1.0)
+every_map = pytest.mark.parametrize(
+    "make", [functools.partial(GAPMap, consistency_relaxation=r) for r in RELAXATIONS],
+    ids=[f"r={r}" for r in RELAXATIONS],
+)  # fmt: skip
 
 
 class Identity(FrameDenoiser):
@@ -59,35 +65,43 @@ def test_without_a_denoiser_the_fixed_point_is_the_projection_of_the_start(make,
     found = picard(f, f.start(x0), tol=1e-13, max_iter=10)
     assert found.status == ["converged"] * 2
     assert disagreement(operator, f.video(found.x), y) < 1e-11
-    if make is GAPMap:  # the nearest consistent video, by an outside road: least norm from zero
+    if (
+        f.consistency_relaxation == 1
+    ):  # the nearest consistent video, by an outside road: least norm from zero
         torch.testing.assert_close(found.x, operator.project(x0, y))
 
 
-def test_accelerated_gap_agrees_with_the_data_after_the_denoiser_and_plain_gap_does_not():
+def test_the_larger_the_relaxation_the_less_the_fixed_point_agrees_with_the_data():
     operator = camera(closed=False)
     y = operator.A(scene())
-    misfits = {}
-    for name, make in MAPS.items():
-        f = make(operator, y, Shrink(), 0.3)
+    misfits = []
+    for r in (0.0, 0.1, 0.3, 0.7, 1.0):
+        f = GAPMap(operator, y, Shrink(), 0.3, r)
         start = f.start(operator.normalized_measurement(y))
         found = anderson(f, start, tol=1e-11, max_iter=300, memory=12)
-        assert found.status == ["converged"] * 2, name
-        misfits[name] = disagreement(operator, f.video(found.x), y)
-    assert misfits["accelerated-gap"] < 1e-9
-    assert misfits["gap"] > 1e-3
+        assert found.status == ["converged"] * 2, r
+        misfits.append(disagreement(operator, f.video(found.x), y))
+        # By hand, where it rests: r y1 = (1 - r) (y - A x) + r y.
+        white = operator.mask.sum(1)
+        missing = y - operator.A(f.video(found.x))
+        left, right = r * f.accumulated(found.x) * white, (1 - r) * missing + r * y
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-8)
+    assert misfits[0] < 1e-9 and misfits[1] > 1e-4
+    assert misfits == sorted(misfits)
 
 
-def test_one_accelerated_step_is_the_published_recursion():
-    # Liao, Li & Carin 2014, written with y1 itself in the measurement's own units.
+@pytest.mark.parametrize("r", RELAXATIONS)
+def test_a_step_is_the_published_recursion(r):
+    # Liao, Li & Carin 2014 (r = 0), DE-GAP (r = 1): y1 itself in the measurement's own units.
     operator, y, denoiser = camera(), camera().A(scene()), Shrink()
-    f = AcceleratedGAPMap(operator, y, denoiser, 0.2)
+    f = GAPMap(operator, y, denoiser, 0.2, r)
     x = operator.normalized_measurement(y)
     state, y1 = f.start(x), y.clone()
     gram = operator.gram.clamp(min=1e-30)
     for _ in range(5):
         state = f(state)
         seen = (operator.mask * x).sum(1)
-        y1 = y1 + (y - seen)
+        y1 = (1 - r) * (y1 + y - seen) + r * y
         x = denoiser(x + operator.mask * ((y1 - seen) / gram).unsqueeze(1), 0.2)
         torch.testing.assert_close(f.video(state), x)
 
@@ -141,7 +155,7 @@ def test_start_and_video_are_inverse(make):
 
 def test_a_closed_pixel_adds_no_eigenvalue_of_1():
     operator = camera(closed=True)
-    f = AcceleratedGAPMap(operator, operator.A(scene(1)), Shrink(), 0.5)
+    f = GAPMap(operator, operator.A(scene(1)), Shrink(), 0.5)
     x = f.start(operator.normalized_measurement(f.measurement))
     dense = torch.autograd.functional.jacobian(f, x).reshape(x.numel(), x.numel())
     at_the_pixel = torch.zeros_like(x)
@@ -179,7 +193,9 @@ def test_a_denoiser_that_sees_the_measurement_is_shown_it(make):
     assert sigma == 0.25
     torch.testing.assert_close(normalized_measurement, operator.normalized_measurement(y))
     torch.testing.assert_close(per_frame_residual, operator.per_frame_residual(video, y))
-    if make is GAPMap:  # the video agrees with the measurement: each frame behind its own mask
+    if (
+        f.consistency_relaxation == 1
+    ):  # the video agrees with the measurement: each frame behind its own mask
         torch.testing.assert_close(video, operator.project(x.flip(1), y))
         opened = operator.open.unsqueeze(1).expand_as(per_frame_residual)
         shown = operator.mask * video / operator.mask.amax((1, 2, 3), keepdim=True)
@@ -242,7 +258,7 @@ def test_any_operator_of_the_protocol_serves(make, network):
     found = anderson(f, f.start(operator.normalized_measurement(y)), tol=1e-12, max_iter=300)
     assert found.status == ["converged"] * 3
     assert f.video(found.x).shape == truth.shape
-    if make is AcceleratedGAPMap:
+    if f.consistency_relaxation == 0:
         torch.testing.assert_close(operator.A(f.video(found.x))[:, 1:], y[:, 1:])
     # One sample has converged already: the others go on alone, to where they went before.
     start = f.start(operator.normalized_measurement(y))
