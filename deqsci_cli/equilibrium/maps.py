@@ -7,16 +7,22 @@ solver asks for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.protocol import Physics
 from deqsci_cli.physics.unmeasured import fill_unmeasured
+from deqsci_cli.registry import Registry
+
+#: called as `map(operator, measurement, denoiser)` with those settings that its parameters name
+MAPS: Registry[Callable[..., GAPMap]] = Registry("map")
 
 
+@MAPS.register("relaxed-gap")
 class GAPMap:
     """Relaxed GAP: data consistency with an accumulated measurement y1, then the denoiser.
 
@@ -41,13 +47,13 @@ class GAPMap:
         self,
         operator: Physics,
         measurement: Tensor,
-        denoiser: Denoiser,
+        denoiser: DenoiserLike,
         sigma: Tensor | float,
         consistency_relaxation: float = 0.0,
     ):
         self.operator = operator
         self.measurement = measurement
-        self.denoiser = denoiser
+        self.denoiser = as_denoiser(denoiser)
         self.sigma = sigma
         self.consistency_relaxation = consistency_relaxation
 
@@ -124,6 +130,3 @@ class GAPMap:
 
 def _pack(video: Tensor, accumulated: Tensor) -> Tensor:
     return torch.cat((video.flatten(1), accumulated.flatten(1)), dim=1)
-
-
-MAPS: dict[str, type[GAPMap]] = {"relaxed-gap": GAPMap}

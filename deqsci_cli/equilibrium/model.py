@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,17 +18,17 @@ from deqsci_cli.equilibrium.solvers import (
     Map,
     OnIteration,
     Solution,
-    anderson,
     norms,
-    picard,
 )
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, DenoiserLike, as_denoiser
 from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.protocol import Physics
+from deqsci_cli.registry import Registry, named_settings
 
-STARTS = ("average", "adjoint", "gap-tv")
+#: called as `start(operator, measurement)`; gives the video that a map starts from
+STARTS: Registry[Callable[[Physics, Tensor], Tensor]] = Registry("start")
 
 
 # Two maps of former versions, and the setting that each has become.
@@ -81,11 +81,9 @@ class EquilibriumSettings:
                 f"the map '{self.map}' has become a setting of the map relaxed-gap",
                 hint=f"in place of `map` set consistency_relaxation = {_FORMER_MAPS[self.map]}",
             )
-        for name, known in (("map", MAPS), ("solver", SOLVERS), ("start", STARTS)):
-            if getattr(self, name) not in known:
-                raise UsageError(
-                    f"there is no {name} '{getattr(self, name)}'", hint=f"one of {', '.join(known)}"
-                )
+        MAPS.find(self.map)
+        SOLVERS.find(self.solver)
+        STARTS.find(self.start)
         if not 0 <= self.consistency_relaxation <= 1:
             raise UsageError("consistency_relaxation must be between 0 and 1")
         if self.symmetries not in SYMMETRIES:
@@ -117,12 +115,8 @@ class EquilibriumSettings:
         return build(cls, equilibrium | {k: v for k, v in changes.items() if v is not None})
 
 
-#: the cheap reconstruction that others may start from
-TV_START = EquilibriumSettings(sigma=0.1, tol=1e-3, max_iter=30)
-
-
 def solve(
-    network: Denoiser,
+    network: DenoiserLike,
     operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
@@ -132,7 +126,7 @@ def solve(
     """Reconstruct a batch of measurements.
 
     Args:
-        network: the denoiser, called as `D(video, sigma)`.
+        network: the denoiser, anything called as `D(video, sigma)`.
         operator: the camera, on the measurement's device.
         measurement: `(B, …)`, `(B, H, W)` for a `SensingOperator`.
         settings: how.
@@ -143,6 +137,7 @@ def solve(
         The videos `(B, T, H, W)`, with the trace and the count of every evaluation, those of
         the warm-up among them; residuals and status are of the map at its final noise level.
     """
+    network = as_denoiser(network)
     with torch.no_grad(), threads_for(network, measurement):
         f = make_map(network, operator, measurement, settings)
         state = start_state(f, settings)
@@ -195,48 +190,45 @@ def threads_for(network: Denoiser, measurement: Tensor) -> Iterator[None]:
 
 
 def make_map(
-    network: Denoiser,
+    network: DenoiserLike,
     operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
 ) -> GAPMap:
     """The map of a batch of measurements, at its final noise level."""
+    network, make = as_denoiser(network), MAPS.find(settings.map)
     if settings.symmetries > 1:
         network = Symmetric(network, settings.symmetries)
-    r = settings.consistency_relaxation
-    return MAPS[settings.map](operator, measurement, network, settings.sigma, r)
+    return make(operator, measurement, network, **named_settings(make, settings))
 
 
 def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:
     """Where a map's iteration starts."""
-    operator, measurement = f.operator, f.measurement
-    if settings.start == "adjoint":
-        video = operator.A_adjoint(measurement)
-    elif settings.start == "gap-tv":
-        video = solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
-    else:
-        video = operator.normalized_measurement(measurement)
-    return f.start(video)
+    return f.start(STARTS.find(settings.start)(f.operator, f.measurement))
+
+
+@STARTS.register("average")
+def _average(operator: Physics, measurement: Tensor) -> Tensor:
+    return operator.normalized_measurement(measurement)
+
+
+@STARTS.register("adjoint")
+def _adjoint(operator: Physics, measurement: Tensor) -> Tensor:
+    return operator.A_adjoint(measurement)
+
+
+#: the cheap reconstruction that others may start from
+TV_START = EquilibriumSettings(sigma=0.1, tol=1e-3, max_iter=30)
+
+
+@STARTS.register("gap-tv")
+def _gap_tv(operator: Physics, measurement: Tensor) -> Tensor:
+    return solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
 
 
 def iterate(
     f: Map, state: Tensor, settings: EquilibriumSettings, *, on_iteration: OnIteration | None = None
 ) -> Solution:
     """Bring a map to its fixed point as the settings say."""
-    common: dict[str, Any] = {
-        "tol": settings.tol,
-        "max_iter": settings.max_iter,
-        "damping": settings.damping,
-        "on_iteration": on_iteration,
-    }
-    if settings.solver == "picard":
-        return picard(f, state, **common)
-    return anderson(
-        f,
-        state,
-        memory=settings.memory,
-        mix_below=settings.mix_below,
-        regularisation=settings.regularisation,
-        absolute_regularisation=settings.absolute_regularisation,
-        **common,
-    )
+    solver = SOLVERS.find(settings.solver)
+    return solver(f, state, on_iteration=on_iteration, **named_settings(solver, settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +72,33 @@ class Denoiser(nn.Module):
             RuntimeError: they do not fit.
         """
         self.load_state_dict(other.state_dict())
+
+
+#: anything called as `D(video, sigma)`
+DenoiserLike = Callable[..., Tensor]
+
+
+class _Called(Denoiser):
+    """A callable that is no `Denoiser`, as one."""
+
+    def __init__(self, function: DenoiserLike):
+        super().__init__()
+        self.function = function
+        self.uses_measurement = bool(getattr(function, "uses_measurement", False))
+
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
+        answer = self.function(video, sigma, *measured)
+        if answer.shape != video.shape:
+            raise UsageError(
+                f"the denoiser made {tuple(answer.shape)} of a video {tuple(video.shape)}",
+                hint="a denoiser of single frames is given video.flatten(0, 1)",
+            )
+        return answer
+
+
+def as_denoiser(function: DenoiserLike) -> Denoiser:
+    """Any callable `D(video, sigma)` as a denoiser; a `Denoiser` is returned as it is."""
+    return function if isinstance(function, Denoiser) else _Called(function)
 
 
 def frames_at_once(frames: Tensor) -> int:
