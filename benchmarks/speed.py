@@ -77,7 +77,7 @@ def main() -> None:
     slow = statistics.median(seconds(lambda: naive(frames)) for _ in range(options.rounds))
     keep_freed_memory()
     for name, network in nets.items():
-        seen = (video, video) if network.sees_measurement else ()
+        seen = (video, video) if network.uses_measurement else ()
 
         def here(network: Denoiser = network, seen: tuple[Tensor, ...] = seen) -> None:
             network(video, 0.05, *seen)

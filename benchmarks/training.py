@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from deqsci_cli.equilibrium.gradients import GradientForm, Linearised, differentiable, unroll
-from deqsci_cli.equilibrium.maps import AcceleratedGAPMap
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.solvers import anderson
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.sensing import SensingOperator
@@ -50,13 +50,13 @@ def measure(
     mask = (torch.rand(8, 128, 128, device=device) < 0.5).float()
     form = GradientForm.parse(text)
 
-    def make(side: int) -> AcceleratedGAPMap:
+    def make(side: int) -> GAPMap:
         operator = SensingOperator(mask[:, :side, :side])
-        return AcceleratedGAPMap(operator, operator.A(video[..., :side, :side]), network, 0.05)
+        return GAPMap(operator, operator.A(video[..., :side, :side]), network, 0.05)
 
     def step() -> None:
         f = make(128)
-        state = f.start(f.operator.average_frame(f.measurement))
+        state = f.start(f.operator.normalized_measurement(f.measurement))
         if form.name == "unrolled":
             fixed = unroll(f, state, form.steps)
         else:

@@ -15,6 +15,7 @@ from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution
 from deqsci_cli.io import check_arrays, check_truth, check_unit
+from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.runtime.device import (
@@ -52,24 +53,29 @@ class Reconstructor:
     """A model on a device; it keeps the operator of the mask that it saw last, by its values.
 
     Args:
-        model: from `zoo.load`.
-        settings: None for those of the model's card.
+        model: from `zoo.load`, or any denoiser called as `D(video, sigma)`.
+        settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32`, `float64` or `bfloat16`.
     """
 
     def __init__(
         self,
-        model: zoo.Model,
+        model: zoo.Model | DenoiserLike,
         settings: EquilibriumSettings | None = None,
         *,
         device: str = "auto",
         dtype: str = "float32",
     ):
         self.device = choose_device(device)
-        self.settings = settings or EquilibriumSettings.from_card(model.card.equilibrium)
+        network, card = (
+            (model.network, model.card.equilibrium)
+            if isinstance(model, zoo.Model)
+            else (as_denoiser(model), {})
+        )
+        self.settings = settings or EquilibriumSettings.from_card(card)
         self.dtype = dtype
-        self.network, self.precision = prepare(model.network, self.device, dtype)
+        self.network, self.precision = prepare(network, self.device, dtype)
         self._last: tuple[np.ndarray, SensingOperator] | None = None
 
     def __call__(
@@ -143,7 +149,7 @@ def _psnr(video: Tensor, truth: Tensor) -> float:
 def reconstruct_array(
     measurement: np.ndarray,
     mask: np.ndarray,
-    model: zoo.Model,
+    model: zoo.Model | DenoiserLike,
     settings: EquilibriumSettings | None = None,
     *,
     device: str = "auto",
@@ -156,8 +162,8 @@ def reconstruct_array(
         measurement: `(H, W)`, or `(B, H, W)` for several under one mask; y = sum_t mask_t x_t
             with x in [0, 1].
         mask: `(T, H, W)`.
-        model: from `zoo.load`.
-        settings: None for those of the model's card.
+        model: from `zoo.load`, or any denoiser called as `D(video, sigma)`.
+        settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32`, `float64` or `bfloat16`.
         on_iteration: told the number of evaluations, the best residuals and the answer by now.

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 # The whole order: a package imports from those above it, and from none beside or below it.
 ORDER = (
     ("__init__", "errors"),
-    ("config",),
+    ("config", "registry"),
     ("io", "physics", "networks"),
     ("report", "equilibrium", "runtime"),
     ("zoo",),

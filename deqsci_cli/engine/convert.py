@@ -18,7 +18,7 @@ from deqsci_cli.networks.registry import parameter_count
 # A hundred evaluations, mixed with an absolute regulariser. Weights that were not trained to rest
 # come by their figures on the way: at no one tolerance are all scenes at their best.
 _ANDERSON = EquilibriumSettings(
-    map="gap",
+    consistency_relaxation=1.0,
     start="adjoint",
     tol=1e-5,
     max_iter=100,
@@ -29,7 +29,6 @@ _ANDERSON = EquilibriumSettings(
 # Ten iterations at each of four falling noise levels, and no more: at the last one for ever, the
 # denoiser would smooth a little more with every evaluation.
 _SCHEDULE = EquilibriumSettings(
-    map="accelerated-gap",
     warmup=tuple((level / 255, 10) for level in (50, 25, 12)),
     sigma=6 / 255,
     solver="picard",

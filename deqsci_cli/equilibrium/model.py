@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,19 +18,23 @@ from deqsci_cli.equilibrium.solvers import (
     Map,
     OnIteration,
     Solution,
-    anderson,
     norms,
-    picard,
 )
 from deqsci_cli.errors import UsageError
-from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, DenoiserLike, as_denoiser
 from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
 from deqsci_cli.networks.tv import TotalVariation
-from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.physics.protocol import Physics
+from deqsci_cli.registry import Registry, named_settings
 
-STARTS = ("average", "adjoint", "gap-tv")
 # All of it is held at once; beyond some ten iterates nothing is gained.
 _MOST_MEMORY = 1000
+#: called as `start(operator, measurement)`; gives the video that a map starts from
+STARTS: Registry[Callable[[Physics, Tensor], Tensor]] = Registry("start")
+
+
+# Two maps of former versions, and the setting that each has become.
+_FORMER_MAPS = {"gap": 1.0, "accelerated-gap": 0.0}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,10 @@ class EquilibriumSettings:
     """How a model is brought to its fixed point.
 
     Attributes:
-        map: `gap` or `accelerated-gap`.
+        map: `relaxed-gap`.
+        consistency_relaxation: r of that map, in [0, 1]. At 0 (accelerated GAP) the video agrees
+            with the measurement after the denoiser; at 1 (plain GAP) only before it; in between
+            the measurement is trusted less the larger r is.
         sigma: the denoiser's noise level at equilibrium, in [0, 1] units.
         symmetries: the denoiser's answer is the mean over so many turned, mirrored and reversed
             films (1, 2, 4 or 8): better, and an evaluation takes so many times as long.
@@ -55,7 +62,8 @@ class EquilibriumSettings:
         absolute_regularisation: the same as the published code has it; 0 for none.
     """
 
-    map: str = "accelerated-gap"
+    map: str = "relaxed-gap"
+    consistency_relaxation: float = 0.0
     sigma: float = 12 / 255
     symmetries: int = 1
     warmup: tuple[tuple[float, int], ...] = ()
@@ -70,11 +78,16 @@ class EquilibriumSettings:
     absolute_regularisation: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, known in (("map", MAPS), ("solver", SOLVERS), ("start", STARTS)):
-            if getattr(self, name) not in known:
-                raise UsageError(
-                    f"there is no {name} '{getattr(self, name)}'", hint=f"one of {', '.join(known)}"
-                )
+        if self.map in _FORMER_MAPS:
+            raise UsageError(
+                f"the map '{self.map}' has become a setting of the map relaxed-gap",
+                hint=f"in place of `map` set consistency_relaxation = {_FORMER_MAPS[self.map]}",
+            )
+        MAPS.find(self.map)
+        SOLVERS.find(self.solver)
+        STARTS.find(self.start)
+        if not 0 <= self.consistency_relaxation <= 1:
+            raise UsageError("consistency_relaxation must be between 0 and 1")
         if self.symmetries not in SYMMETRIES:
             raise UsageError(
                 f"no mean is taken over {self.symmetries} symmetries",
@@ -107,13 +120,9 @@ class EquilibriumSettings:
         return build(cls, equilibrium | {k: v for k, v in changes.items() if v is not None})
 
 
-#: the cheap reconstruction that others may start from
-TV_START = EquilibriumSettings(map="accelerated-gap", sigma=0.1, tol=1e-3, max_iter=30)
-
-
 def solve(
-    network: Denoiser,
-    operator: SensingOperator,
+    network: DenoiserLike,
+    operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
     *,
@@ -122,9 +131,9 @@ def solve(
     """Reconstruct a batch of measurements.
 
     Args:
-        network: the denoiser, called as `D(video, sigma)`.
+        network: the denoiser, anything called as `D(video, sigma)`.
         operator: the camera, on the measurement's device.
-        measurement: `(B, H, W)`.
+        measurement: `(B, …)`, `(B, H, W)` for a `SensingOperator`.
         settings: how.
         on_iteration: told the number of evaluations, the best residuals `(B,)` and the videos
             that would be the answer by now.
@@ -133,6 +142,7 @@ def solve(
         The videos `(B, T, H, W)`, with the trace and the count of every evaluation, those of
         the warm-up among them; residuals and status are of the map at its final noise level.
     """
+    network = as_denoiser(network)
     with torch.no_grad(), threads_for(network, measurement):
         f = make_map(network, operator, measurement, settings)
         state = start_state(f, settings)
@@ -148,7 +158,7 @@ def solve(
             for count in range(1, iterations + 1):
                 after = step(state)
                 residual = norms(after - state) / norms(after).clamp(min=1e-30)
-                finite = torch.isfinite(residual).view(-1, 1, 1, 1)
+                finite = torch.isfinite(residual).view(-1, *[1] * (state.ndim - 1))
                 state = torch.where(finite, after, state)
                 for trace, value in zip(traces, residual.tolist(), strict=True):
                     trace.append(value)
@@ -185,47 +195,45 @@ def threads_for(network: Denoiser, measurement: Tensor) -> Iterator[None]:
 
 
 def make_map(
-    network: Denoiser,
-    operator: SensingOperator,
+    network: DenoiserLike,
+    operator: Physics,
     measurement: Tensor,
     settings: EquilibriumSettings,
 ) -> GAPMap:
     """The map of a batch of measurements, at its final noise level."""
+    network, make = as_denoiser(network), MAPS.find(settings.map)
     if settings.symmetries > 1:
         network = Symmetric(network, settings.symmetries)
-    return MAPS[settings.map](operator, measurement, network, settings.sigma)
+    return make(operator, measurement, network, **named_settings(make, settings))
 
 
 def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:
     """Where a map's iteration starts."""
-    operator, measurement = f.operator, f.measurement
-    if settings.start == "adjoint":
-        video = operator.A_adjoint(measurement)
-    elif settings.start == "gap-tv":
-        video = solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
-    else:
-        video = operator.average_frame(measurement)
-    return f.start(video)
+    return f.start(STARTS.find(settings.start)(f.operator, f.measurement))
+
+
+@STARTS.register("average")
+def _average(operator: Physics, measurement: Tensor) -> Tensor:
+    return operator.normalized_measurement(measurement)
+
+
+@STARTS.register("adjoint")
+def _adjoint(operator: Physics, measurement: Tensor) -> Tensor:
+    return operator.A_adjoint(measurement)
+
+
+#: the cheap reconstruction that others may start from
+TV_START = EquilibriumSettings(sigma=0.1, tol=1e-3, max_iter=30)
+
+
+@STARTS.register("gap-tv")
+def _gap_tv(operator: Physics, measurement: Tensor) -> Tensor:
+    return solve(TotalVariation(iterations=3), operator, measurement, TV_START).x
 
 
 def iterate(
     f: Map, state: Tensor, settings: EquilibriumSettings, *, on_iteration: OnIteration | None = None
 ) -> Solution:
     """Bring a map to its fixed point as the settings say."""
-    common: dict[str, Any] = {
-        "tol": settings.tol,
-        "max_iter": settings.max_iter,
-        "relaxation": settings.relaxation,
-        "on_iteration": on_iteration,
-    }
-    if settings.solver == "picard":
-        return picard(f, state, **common)
-    return anderson(
-        f,
-        state,
-        memory=settings.memory,
-        anderson_start_tol=settings.anderson_start_tol,
-        regularisation=settings.regularisation,
-        absolute_regularisation=settings.absolute_regularisation,
-        **common,
-    )
+    solver = SOLVERS.find(settings.solver)
+    return solver(f, state, on_iteration=on_iteration, **named_settings(solver, settings))

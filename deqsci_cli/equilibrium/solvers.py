@@ -20,9 +20,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from deqsci_cli.registry import Registry
+
 Map = Callable[[Tensor], Tensor]
 Status = Literal["converged", "max_iter", "diverged"]
 OnIteration = Callable[[int, Tensor, Tensor], None]
+
+#: called as `solver(f, x0, on_iteration=…)` with those settings that its parameters name
+SOLVERS: Registry[Callable[..., Solution]] = Registry("solver")
 
 # A state this many times larger than where it started is on its way to infinity.
 _GROWTH = 1e3
@@ -147,6 +152,7 @@ def _check(f: Map, x0: Tensor) -> None:
         raise ValueError("the start of a fixed-point iteration must be finite")
 
 
+@SOLVERS.register("picard")
 def picard(
     f: Map,
     x0: Tensor,
@@ -179,6 +185,7 @@ def picard(
     return run.solution()
 
 
+@SOLVERS.register("anderson")
 def anderson(
     f: Map,
     x0: Tensor,
@@ -270,6 +277,3 @@ def _weights(gram: Tensor, relative: float, absolute: float) -> Tensor:
     coefficients = (vectors.mT @ scale.unsqueeze(2)) / values.unsqueeze(2)
     weights = scale * (vectors @ coefficients)[..., 0]
     return weights / weights.sum(1, keepdim=True)
-
-
-SOLVERS = {"anderson": anderson, "picard": picard}

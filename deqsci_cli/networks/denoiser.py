@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -57,11 +59,12 @@ def convolution(
 class Denoiser(nn.Module):
     """A module called as `D(video, sigma)`, videos `(B, T, H, W)`.
 
-    One that looks at the measurement as well is called as `D(video, sigma, average, rest)`, with
-    `SensingOperator.average_frame` and `SensingOperator.left_over` of the video.
+    One that uses the measurement too is called as
+    `D(video, sigma, normalized_measurement, per_frame_residual)`, with what the methods of these
+    names of `physics.protocol.Physics` give for the video.
     """
 
-    sees_measurement = False
+    uses_measurement = False
 
     def load_weights_from(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.
@@ -70,6 +73,33 @@ class Denoiser(nn.Module):
             RuntimeError: they do not fit.
         """
         self.load_state_dict(other.state_dict())
+
+
+#: anything called as `D(video, sigma)`
+DenoiserLike = Callable[..., Tensor]
+
+
+class _Called(Denoiser):
+    """A callable that is no `Denoiser`, as one."""
+
+    def __init__(self, function: DenoiserLike):
+        super().__init__()
+        self.function = function
+        self.uses_measurement = bool(getattr(function, "uses_measurement", False))
+
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
+        answer = self.function(video, sigma, *measured)
+        if answer.shape != video.shape:
+            raise UsageError(
+                f"the denoiser made {tuple(answer.shape)} of a video {tuple(video.shape)}",
+                hint="a denoiser of single frames is given video.flatten(0, 1)",
+            )
+        return answer
+
+
+def as_denoiser(function: DenoiserLike) -> Denoiser:
+    """Any callable `D(video, sigma)` as a denoiser; a `Denoiser` is returned as it is."""
+    return function if isinstance(function, Denoiser) else _Called(function)
 
 
 def frames_at_once(frames: Tensor) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import make_dataclass
+from dataclasses import field, make_dataclass
 from functools import cache
-from inspect import signature
+from inspect import isclass, signature
 from typing import Any, get_type_hints
 
 import torch
@@ -15,14 +14,19 @@ from torch import nn
 from deqsci_cli.config import build as build_table
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.cnn import CNN
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import Denoiser, DenoiserLike, as_denoiser
 from deqsci_cli.networks.ffdnet import FFDNet
 from deqsci_cli.networks.rnn import BidirectionalRNN
 from deqsci_cli.networks.rsn_cnn import RSNCNN
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.networks.video import VideoUNet
+from deqsci_cli.registry import Registry
 
-ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
+#: what makes a denoiser, called with a card's options; packages add to them by entry points
+ARCHITECTURES: Registry[Callable[..., DenoiserLike]] = Registry(
+    "architecture", group="deqsci.denoisers"
+)
+ARCHITECTURES |= {
     "cnn": CNN,
     "rsn-cnn": RSNCNN,
     "ffdnet": FFDNet,
@@ -30,7 +34,6 @@ ARCHITECTURES: dict[str, Callable[..., Denoiser]] = {
     "tv": TotalVariation,
     "video": VideoUNet,
 }
-
 
 # No denoiser of this field comes near; beyond them is a slip, or a card out to fill the memory.
 _LARGEST_OPTION = 1024
@@ -48,12 +51,9 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
         UsageError: no such architecture (with the nearest name).
         ModelError: it does not take these options.
     """
-    if architecture not in ARCHITECTURES:
-        near = difflib.get_close_matches(architecture, ARCHITECTURES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(ARCHITECTURES)}"
-        raise UsageError(f"there is no architecture '{architecture}'", hint=hint)
+    make = ARCHITECTURES.find(architecture)
     try:
-        given = _checked(architecture, options or {})
+        given = _checked(make, options or {})
         sizes = list(_numbers(list(given.values())))
         if any(not abs(number) <= _LARGEST_OPTION for number in sizes):
             raise ValueError(f"an option lies beyond {_LARGEST_OPTION}")
@@ -61,7 +61,7 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
         widest = max(sizes)
         if 9 * widest**2 * (sum(sizes) - widest) > _MOST_PARAMETERS:
             raise ValueError(f"its options make for more than {_MOST_PARAMETERS:,} parameters")
-        network = ARCHITECTURES[architecture](**given)
+        network = as_denoiser(make(**given))
     except (UsageError, ValueError, RuntimeError) as error:
         hint = "mend its options, in the card or config"
         raise ModelError(f"architecture {architecture}: {error}", hint=hint) from error
@@ -72,19 +72,23 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
     return network
 
 
-def _checked(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(make: Callable[..., DenoiserLike], options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as their architecture names and types them; others are refused."""
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-    known = vars(build_table(_arguments(architecture), plain))
+    known = vars(build_table(_arguments(make), plain))
     return {name: known[name] for name in options}
 
 
 @cache
-def _arguments(architecture: str) -> type[Any]:
+def _arguments(make: Callable[..., DenoiserLike]) -> type[Any]:
     """The arguments of an architecture as a dataclass."""
-    make = ARCHITECTURES[architecture].__init__
-    kinds, parameters = get_type_hints(make), list(signature(make).parameters.values())[1:]
-    return make_dataclass("Options", [(p.name, kinds[p.name], p.default) for p in parameters])
+    kinds = get_type_hints(make.__init__ if isclass(make) else make)
+    fields: list[Any] = []
+    for p in signature(make).parameters.values():
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            default = () if p.default is p.empty else (field(default=p.default),)
+            fields.append((p.name, kinds.get(p.name, Any), *default))
+    return make_dataclass("Options", fields, kw_only=True)
 
 
 def _numbers(value: Any) -> Iterator[float]:

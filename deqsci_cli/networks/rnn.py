@@ -54,7 +54,7 @@ class BidirectionalRNN(Denoiser):
         channels, depth: of the frame denoiser, an FFDNet.
     """
 
-    sees_measurement = True
+    uses_measurement = True
 
     def __init__(
         self,
@@ -77,16 +77,23 @@ class BidirectionalRNN(Denoiser):
         )
 
     def forward(
-        self, video: Tensor, sigma: Tensor | float, average: Tensor, rest: Tensor
+        self,
+        video: Tensor,
+        sigma: Tensor | float,
+        normalized_measurement: Tensor,
+        per_frame_residual: Tensor,
     ) -> Tensor:
         h, w = video.shape[-2:]
         if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
-            video, average, rest = (
-                F.pad(v, (0, w % 2, 0, h % 2), mode="replicate") for v in (video, average, rest)
+            video, normalized_measurement, per_frame_residual = (
+                F.pad(v, (0, w % 2, 0, h % 2), mode="replicate")
+                for v in (video, normalized_measurement, per_frame_residual)
             )
         b, t = video.shape[:2]
         alone = self.frames(video, sigma)
-        seen = torch.stack((video, average - video, rest, alone), dim=2).flatten(0, 1)
+        seen = torch.stack(
+            (video, normalized_measurement - video, per_frame_residual, alone), dim=2
+        ).flatten(0, 1)
         levels = frame_levels(sigma, video)
         chunk = frames_at_once(seen)
         parts = zip(seen.split(chunk), levels.split(chunk), strict=True)

@@ -42,7 +42,7 @@ class Symmetric(Denoiser):
         super().__init__()
         self.denoiser = denoiser
         self.symmetries = _SYMMETRIES[:count]
-        self.sees_measurement = denoiser.sees_measurement
+        self.uses_measurement = denoiser.uses_measurement
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         total = self.denoiser(video, sigma, *measured)

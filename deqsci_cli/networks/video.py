@@ -131,7 +131,7 @@ class VideoUNet(Denoiser):
         if not 1 <= len(widths) <= _MOST_SCALES:
             raise UsageError(f"widths are 1 to {_MOST_SCALES} numbers, not {len(widths)}")
         self.scale = 2 ** len(widths)
-        self.sees_measurement = measurement
+        self.uses_measurement = measurement
         self.reach = window
         entering = 5 + 8 * measurement + 8 * window
         self.head = convolution(entering, widths[0])
@@ -182,7 +182,7 @@ class VideoUNet(Denoiser):
 
 def _see_more(weight: Tensor, channels: int, grown: Denoiser, learned: Denoiser) -> Tensor:
     """The weights of a layer that sees what entered one network, for one that sees more."""
-    before, after = (5 + 8 * network.sees_measurement for network in (learned, grown))
+    before, after = (5 + 8 * network.uses_measurement for network in (learned, grown))
     added = channels - weight.shape[1] - (after - before)
     if after < before or added < 0:
         raise RuntimeError("the other network sees more")

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from deqsci_cli.physics.unmeasured import fill_unmeasured
+
 
 class SensingOperator:
     """`y = sum_t mask_t * x_t`, its adjoint and the projections that go with it.
@@ -26,17 +28,17 @@ class SensingOperator:
             raise ValueError(f"a mask is (T, H, W) or (B, T, H, W), not {tuple(mask.shape)}")
         self.mask = mask if mask.ndim == 4 else mask.unsqueeze(0)
         #: `sum_t mask_t**2`, `(B or 1, H, W)`: the diagonal of `A A^T`
-        self.gram = self.mask.square().sum(1)
+        self.gram = self._add_up(self.mask.square())
         self.open = self.gram > 0
         self._inverse_gram = torch.where(self.open, 1 / self.gram.clamp(min=1e-20), 0.0)
 
     def A(self, video: Tensor) -> Tensor:
         """Code the frames and add them up: `(B, T, H, W)` to `(B, H, W)`."""
-        return (self.mask * video).sum(1)
+        return self._add_up(self.mask * video)
 
     def A_adjoint(self, measurement: Tensor) -> Tensor:
         """The adjoint: `(B, H, W)` to `(B, T, H, W)`."""
-        return self.mask * measurement.unsqueeze(1)
+        return self.mask * self._spread(measurement)
 
     def pseudo_inverse(self, measurement: Tensor) -> Tensor:
         """The least-norm video with this measurement, `A_adjoint(y / gram)`."""
@@ -46,27 +48,23 @@ class SensingOperator:
         """The nearest video that agrees with the measurement (the data-consistency step)."""
         return video + self.pseudo_inverse(measurement - self.A(video))
 
-    def average_frame(self, measurement: Tensor) -> Tensor:
+    def normalized_measurement(self, measurement: Tensor) -> Tensor:
         """`y / sum_t mask_t` in every frame: the energy-normalised measurement, `(B, T, H, W)`.
 
         Closed pixels get the mean over the open ones.
         """
-        total = self.mask.sum(1)
-        frame = torch.where(self.open, measurement / total.clamp(min=1e-20), 0.0)
-        count = self.open.sum((-2, -1), keepdim=True).clamp(min=1)
-        # Row by row: one long sum would depend on how many threads take part in it.
-        level = frame.sum(-1, keepdim=True).sum(-2, keepdim=True) / count
-        frame = torch.where(self.open, frame, level)
-        return frame.unsqueeze(1).expand(-1, self.mask.shape[1], -1, -1).contiguous()
+        total = self._add_up(self.mask).clamp(min=1e-20)
+        frame = fill_unmeasured(measurement / total, self.open)
+        return self._spread(frame).expand(-1, self.mask.shape[1], -1, -1).contiguous()
 
-    def left_over(self, video: Tensor, measurement: Tensor) -> Tensor:
+    def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
         """What is left of the measurement for each frame when all others are taken out.
 
         `(y - sum_{s != t} mask_s x_s) / max mask`, `(B, T, H, W)`: of a video that agrees with
         the measurement, each frame as its mask shows it.
         """
-        rest = self.mask * video + (measurement - self.A(video)).unsqueeze(1)
-        return rest / self._peak
+        residual = self._spread(measurement - self.A(video))
+        return (self.mask * video + residual) / self._peak
 
     @cached_property
     def _peak(self) -> Tensor:
@@ -76,8 +74,20 @@ class SensingOperator:
         """The operator of some samples of the batch (indices)."""
         if self.mask.shape[0] == 1:
             return self
-        return type(self)(self.mask[samples])
+        return self._of(self.mask[samples])
 
     def to(self, target: torch.device | torch.dtype) -> Self:
         """The same operator on another device, or in another precision."""
-        return type(self)(self.mask.to(target))
+        return self._of(self.mask.to(target))
+
+    def _add_up(self, coded: Tensor) -> Tensor:
+        """Coded frames `(B, T, H, W)` to the measurement that they make."""
+        return coded.sum(1)
+
+    def _spread(self, measurement: Tensor) -> Tensor:
+        """The adjoint of `_add_up`; frames that are all alike may be given once, `(B, 1, H, W)`."""
+        return measurement.unsqueeze(1)
+
+    def _of(self, mask: Tensor) -> Self:
+        """An operator of this kind with another mask."""
+        return type(self)(mask)

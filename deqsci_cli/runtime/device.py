@@ -243,7 +243,7 @@ class Bfloat16(Denoiser):
     def __init__(self, network: Denoiser):
         super().__init__()
         self.network = network
-        self.sees_measurement = network.sees_measurement
+        self.uses_measurement = network.uses_measurement
 
     def forward(self, video: Tensor, *seen: Tensor | float) -> Tensor:
         with torch.autocast(video.device.type, torch.bfloat16):

@@ -48,7 +48,9 @@ def capture(path: Path, key: str = "meas") -> Path:
 
 
 def model(folder: Path, **changes: object) -> Path:
-    card = zoo.Card("small", "", "cnn", {"channels": 2, "depth": 2}, {"map": "gap"})
+    card = zoo.Card(
+        "small", "", "cnn", {"channels": 2, "depth": 2}, {"consistency_relaxation": 1.0}
+    )
     zoo.save_model(folder, build("cnn", card.options), card, overwrite=False)
     written = json.loads((folder / zoo.CARD).read_text()) | changes
     (folder / zoo.CARD).write_text(json.dumps(written))

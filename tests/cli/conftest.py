@@ -73,7 +73,9 @@ def exploding_model(tmp_path):
     state["layers.0.weight"][:, 0, 1, 1] = torch.tensor([1.0, -1.0])
     state["layers.1.weight"][0, :, 1, 1] = torch.tensor([-2.0, 2.0])
     network.load_state_dict(state)
-    card = zoo.Card("exploding", "", "cnn", {"channels": 2, "depth": 2}, {"map": "gap"})
+    card = zoo.Card(
+        "exploding", "", "cnn", {"channels": 2, "depth": 2}, {"consistency_relaxation": 1.0}
+    )
     zoo.save_model(tmp_path / "exploding", network, card, overwrite=False)
     return tmp_path / "exploding"
 

@@ -29,7 +29,7 @@ frames = [2]
 noise_range = [0, 0]
 
 [solve]
-map = "gap"
+consistency_relaxation = 1.0
 sigma = 0.03
 max_iter = 6
 
@@ -64,7 +64,7 @@ def test_a_file_alone(run, clips, file, tmp_path):
     result = run("train", "--config", file)
     assert f"{tmp_path / 'mine'}: 5 steps, best validation PSNR" in result.stdout
     card = zoo.read_card(tmp_path / "mine")
-    assert card.equilibrium == {"map": "gap", "sigma": 0.03, "max_iter": 6}
+    assert card.equilibrium == {"consistency_relaxation": 1.0, "sigma": 0.03, "max_iter": 6}
     assert card.training["steps"] == 5 and card.training["batch_size"] == 3
     assert card.training["seed"] == 7 and card.training["captures"]["noise_range"] == [0.0, 0.0]
 
@@ -77,7 +77,7 @@ def test_options_go_before_the_file_and_assignments_before_both(run, clips, file
         *("--set", "gradient.form=neumann:2", "--set", "captures.frame_strides=[1]"),
     )
     card = zoo.read_card(out)
-    assert card.equilibrium == {"map": "gap", "sigma": 0.04, "max_iter": 6}
+    assert card.equilibrium == {"consistency_relaxation": 1.0, "sigma": 0.04, "max_iter": 6}
     training = card.training
     assert training["steps"] == training["steps_done"] == 3 and training["seed"] == 8
     assert training["batch_size"] == 3 and training["gradient"] == {"form": "neumann:2"}

@@ -24,7 +24,9 @@ def scaling_model(folder: Path, factor: float) -> str:
             layer.weight.zero_()
         network.layers[0].weight[:, 0, 1, 1] = torch.tensor([1.0, -1.0])
         network.layers[1].weight[0, :, 1, 1] = (1 - factor) * torch.tensor([1.0, -1.0])
-    card = zoo.Card(folder.name, "", "cnn", {"channels": 2, "depth": 2}, {"map": "gap"})
+    card = zoo.Card(
+        folder.name, "", "cnn", {"channels": 2, "depth": 2}, {"consistency_relaxation": 1.0}
+    )
     zoo.save_model(folder, network, card, overwrite=True)
     return str(folder)
 

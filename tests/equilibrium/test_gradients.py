@@ -20,7 +20,7 @@ from deqsci_cli.equilibrium.gradients import (
     jacobian_penalty,
     unroll,
 )
-from deqsci_cli.equilibrium.maps import AcceleratedGAPMap, GAPMap
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.solvers import Map, Solution, anderson
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
@@ -29,7 +29,9 @@ from deqsci_cli.physics.sensing import SensingOperator
 F64 = torch.float64
 VIDEO, HIDDEN = (3, 6, 4), (2, 3, 2)
 
-every_problem = pytest.mark.parametrize("name", ["gap", "accelerated-gap", "with-memory"])
+every_problem = pytest.mark.parametrize(
+    "name", ["gap", "accelerated-gap", "relaxed-gap", "with-memory"]
+)
 every_form = pytest.mark.parametrize("form", ["exact", "jfb", "neumann:2", "phantom:2,0.5"])
 
 
@@ -103,14 +105,14 @@ class Problem:
         operator = SensingOperator(mask[samples])
         self.measurement = operator.A(scene[samples]).requires_grad_()
         self.weights = weights[samples]
-        make = AcceleratedGAPMap if name == "accelerated-gap" else GAPMap
-        f = make(operator, self.measurement, network, 0.1)
+        r = {"accelerated-gap": 0.0, "relaxed-gap": 0.3}.get(name, 1.0)
+        f = GAPMap(operator, self.measurement, network, 0.1, r)
         self.f = WithMemory(f).to(dtype) if name == "with-memory" else f
         module = self.f if isinstance(self.f, nn.Module) else network
         self.parameters = list(module.parameters())
         self.leaves = [*self.parameters, self.measurement]
         with torch.no_grad():
-            self.start = self.f.start(operator.average_frame(self.measurement))
+            self.start = self.f.start(operator.normalized_measurement(self.measurement))
             self.x = self.solve(self.start, tol)
 
     def solve(self, start: Tensor, tol: float = 1e-13) -> Tensor:
@@ -176,7 +178,7 @@ class Dense:
         return total
 
     def exact(self) -> Tensor:
-        # A closed pixel's gathered measurement is an eigenvector of 1 that the video does not
+        # A closed pixel's accumulated measurement is an eigenvector of 1 that the video does not
         # see; the solution of least norm leaves it alone.
         system = torch.eye(len(self.v), dtype=F64) - self.J.mT
         found = torch.linalg.lstsq(system, self.v.unsqueeze(1), driver="gelsd").solution[:, 0]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.maps import MAPS, AcceleratedGAPMap, GAPMap
+from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.solvers import anderson, picard
 from deqsci_cli.networks.denoiser import Denoiser, FrameDenoiser
+from deqsci_cli.physics.protocol import Physics, adjoint_test
 from deqsci_cli.physics.sensing import SensingOperator
 
 F64 = torch.float64
-every_map = pytest.mark.parametrize("make", list(MAPS.values()), ids=list(MAPS))
+RELAXATIONS = (0.0, 0.3, 1.0)
+every_map = pytest.mark.parametrize(
+    "make", [functools.partial(GAPMap, consistency_relaxation=r) for r in RELAXATIONS],
+    ids=[f"r={r}" for r in RELAXATIONS],
+)  # fmt: skip
 
 
 class Identity(FrameDenoiser):
@@ -58,35 +65,43 @@ def test_without_a_denoiser_the_fixed_point_is_the_projection_of_the_start(make,
     found = picard(f, f.start(x0), tol=1e-13, max_iter=10)
     assert found.status == ["converged"] * 2
     assert disagreement(operator, f.video(found.x), y) < 1e-11
-    if make is GAPMap:  # the nearest consistent video, by an outside road: least norm from zero
+    if (
+        f.consistency_relaxation == 1
+    ):  # the nearest consistent video, by an outside road: least norm from zero
         torch.testing.assert_close(found.x, operator.project(x0, y))
 
 
-def test_accelerated_gap_agrees_with_the_data_after_the_denoiser_and_plain_gap_does_not():
+def test_the_larger_the_relaxation_the_less_the_fixed_point_agrees_with_the_data():
     operator = camera(closed=False)
     y = operator.A(scene())
-    misfits = {}
-    for name, make in MAPS.items():
-        f = make(operator, y, Shrink(), 0.3)
-        start = f.start(operator.average_frame(y))
+    misfits = []
+    for r in (0.0, 0.1, 0.3, 0.7, 1.0):
+        f = GAPMap(operator, y, Shrink(), 0.3, r)
+        start = f.start(operator.normalized_measurement(y))
         found = anderson(f, start, tol=1e-11, max_iter=300, memory=12)
-        assert found.status == ["converged"] * 2, name
-        misfits[name] = disagreement(operator, f.video(found.x), y)
-    assert misfits["accelerated-gap"] < 1e-9
-    assert misfits["gap"] > 1e-3
+        assert found.status == ["converged"] * 2, r
+        misfits.append(disagreement(operator, f.video(found.x), y))
+        # By hand, where it rests: r y1 = (1 - r) (y - A x) + r y.
+        white = operator.mask.sum(1)
+        missing = y - operator.A(f.video(found.x))
+        left, right = r * f.accumulated(found.x) * white, (1 - r) * missing + r * y
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-8)
+    assert misfits[0] < 1e-9 and misfits[1] > 1e-4
+    assert misfits == sorted(misfits)
 
 
-def test_one_accelerated_step_is_the_published_recursion():
-    # Liao, Li & Carin 2014, written with y1 itself in the measurement's own units.
+@pytest.mark.parametrize("r", RELAXATIONS)
+def test_a_step_is_the_published_recursion(r):
+    # Liao, Li & Carin 2014 (r = 0), DE-GAP (r = 1): y1 itself in the measurement's own units.
     operator, y, denoiser = camera(), camera().A(scene()), Shrink()
-    f = AcceleratedGAPMap(operator, y, denoiser, 0.2)
-    x = operator.average_frame(y)
+    f = GAPMap(operator, y, denoiser, 0.2, r)
+    x = operator.normalized_measurement(y)
     state, y1 = f.start(x), y.clone()
     gram = operator.gram.clamp(min=1e-30)
     for _ in range(5):
         state = f(state)
         seen = (operator.mask * x).sum(1)
-        y1 = y1 + (y - seen)
+        y1 = (1 - r) * (y1 + y - seen) + r * y
         x = denoiser(x + operator.mask * ((y1 - seen) / gram).unsqueeze(1), 0.2)
         torch.testing.assert_close(f.video(state), x)
 
@@ -110,7 +125,7 @@ def test_select_is_slicing(make, per_sample_mask, per_sample_sigma):
     y = operator.A(scene(3))
     sigma = torch.tensor([0.1, 0.5, 2.0], dtype=F64) if per_sample_sigma else 0.4
     f = make(operator, y, Shrink(), sigma)
-    state = f(f.start(operator.average_frame(y)))
+    state = f(f.start(operator.normalized_measurement(y)))
     for samples in ([1], [2, 0], [0, 1, 2]):
         index = torch.tensor(samples)
         torch.testing.assert_close(f.select(index)(state[index]), f(state)[index])
@@ -123,7 +138,7 @@ def test_the_scale_of_the_mask_cancels(make, c):
     y = operator.A(scene())
     plain = make(operator, y, Shrink(), 0.3)
     scaled = make(SensingOperator(c * operator.mask), c * y, Shrink(), 0.3)
-    x = operator.average_frame(y)
+    x = operator.normalized_measurement(y)
     a, b = plain.start(x), scaled.start(x)
     for _ in range(4):
         torch.testing.assert_close(a, b)
@@ -140,22 +155,29 @@ def test_start_and_video_are_inverse(make):
 
 def test_a_closed_pixel_adds_no_eigenvalue_of_1():
     operator = camera(closed=True)
-    f = AcceleratedGAPMap(operator, operator.A(scene(1)), Shrink(), 0.5)
-    x = f.start(operator.average_frame(f.measurement))
+    f = GAPMap(operator, operator.A(scene(1)), Shrink(), 0.5)
+    x = f.start(operator.normalized_measurement(f.measurement))
     dense = torch.autograd.functional.jacobian(f, x).reshape(x.numel(), x.numel())
     at_the_pixel = torch.zeros_like(x)
-    at_the_pixel[0, -1, 2, 3] = 1
+    f.accumulated(at_the_pixel)[0, 2, 3] = 1  # a view of the state
     assert not operator.open[0, 2, 3]
+    assert at_the_pixel.sum() == 1
     assert torch.equal(dense @ at_the_pixel.flatten(), torch.zeros(x.numel(), dtype=F64))
 
 
 class Witness(Denoiser):
     """Keeps what it is shown."""
 
-    sees_measurement = True
+    uses_measurement = True
 
-    def forward(self, video: Tensor, sigma: float, average: Tensor, rest: Tensor) -> Tensor:
-        self.seen = video, sigma, average, rest
+    def forward(
+        self,
+        video: Tensor,
+        sigma: float,
+        normalized_measurement: Tensor,
+        per_frame_residual: Tensor,
+    ) -> Tensor:
+        self.seen = video, sigma, normalized_measurement, per_frame_residual
         return 0.5 * video
 
 
@@ -167,17 +189,99 @@ def test_a_denoiser_that_sees_the_measurement_is_shown_it(make):
     f = make(operator, y, witness, 0.25)
     state = f.start(x.flip(1))
     f(state)
-    video, sigma, average, rest = witness.seen
+    video, sigma, normalized_measurement, per_frame_residual = witness.seen
     assert sigma == 0.25
-    torch.testing.assert_close(average, operator.average_frame(y))
-    torch.testing.assert_close(rest, operator.left_over(video, y))
-    if make is GAPMap:  # the video agrees with the measurement: each frame behind its own mask
+    torch.testing.assert_close(normalized_measurement, operator.normalized_measurement(y))
+    torch.testing.assert_close(per_frame_residual, operator.per_frame_residual(video, y))
+    if (
+        f.consistency_relaxation == 1
+    ):  # the video agrees with the measurement: each frame behind its own mask
         torch.testing.assert_close(video, operator.project(x.flip(1), y))
-        opened = operator.open.unsqueeze(1).expand_as(rest)
+        opened = operator.open.unsqueeze(1).expand_as(per_frame_residual)
         shown = operator.mask * video / operator.mask.amax((1, 2, 3), keepdim=True)
-        torch.testing.assert_close(rest[opened], shown[opened])
+        torch.testing.assert_close(per_frame_residual[opened], shown[opened])
     # A part of the batch is shown its own measurement.
     f.select(torch.tensor([1]))(state[1:])
-    for alone, both in zip(witness.seen, (video, None, average, rest), strict=True):
+    for alone, both in zip(
+        witness.seen, (video, None, normalized_measurement, per_frame_residual), strict=True
+    ):
         if both is not None:
             torch.testing.assert_close(alone, both[1:])
+
+
+class Matrix:
+    """A camera that is a matrix: `Physics` and nothing else, its measurement of any size.
+
+    Its rows are orthogonal, so that `A A^T` is diagonal; some have a sum below 0, one is empty.
+    """
+
+    def __init__(self, matrix: Tensor, frames: tuple[int, int, int]):
+        self.matrix, self.frames = matrix, frames
+        self.gram = matrix.square().sum(1)[None]
+
+    def A(self, video: Tensor) -> Tensor:
+        return video.flatten(1) @ self.matrix.mT
+
+    def A_adjoint(self, measurement: Tensor) -> Tensor:
+        return (measurement @ self.matrix).unflatten(1, self.frames)
+
+    def pseudo_inverse(self, measurement: Tensor) -> Tensor:
+        return (measurement @ torch.linalg.pinv(self.matrix).mT).unflatten(1, self.frames)
+
+    def project(self, video: Tensor, measurement: Tensor) -> Tensor:
+        return video + self.pseudo_inverse(measurement - self.A(video))
+
+    def normalized_measurement(self, measurement: Tensor) -> Tensor:
+        return self.pseudo_inverse(measurement)
+
+    def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
+        return self.project(video, measurement)
+
+    def subset(self, samples: Tensor) -> Matrix:
+        return self
+
+    def to(self, target: torch.device | torch.dtype) -> Matrix:
+        return Matrix(self.matrix.to(target), self.frames)
+
+
+@pytest.mark.parametrize("network", [Shrink, lambda: Witness()], ids=["alone", "with-measurement"])
+@every_map
+def test_any_operator_of_the_protocol_serves(make, network):
+    rng = torch.Generator().manual_seed(6)
+    rows = torch.linalg.qr(torch.randn(60, 11, generator=rng, dtype=F64)).Q.mT
+    rows = rows * torch.linspace(0, 5, 11, dtype=F64).unsqueeze(1)  # the first measures nothing
+    operator = Matrix(rows, (3, 4, 5))
+    assert adjoint_test(operator) < 1e-14 and (rows.sum(1) < 0).any()
+    truth = torch.rand(3, 3, 4, 5, generator=rng, dtype=F64)
+    y = operator.A(truth) + torch.eye(11, dtype=F64)[0]  # noise where nothing is measured
+    f = make(operator, y, network(), 0.3)
+    found = anderson(f, f.start(operator.normalized_measurement(y)), tol=1e-12, max_iter=300)
+    assert found.status == ["converged"] * 3
+    assert f.video(found.x).shape == truth.shape
+    if f.consistency_relaxation == 0:
+        torch.testing.assert_close(operator.A(f.video(found.x))[:, 1:], y[:, 1:])
+    # One sample has converged already: the others go on alone, to where they went before.
+    start = f.start(operator.normalized_measurement(y))
+    start[1] = found.x[1]
+    again = anderson(f, start, tol=1e-10, max_iter=300)
+    assert again.status == ["converged"] * 3 and again.evaluations[1] < min(again.evaluations[::2])
+    torch.testing.assert_close(f.video(again.x), f.video(found.x), rtol=0, atol=1e-6)
+
+
+@every_map
+def test_a_map_reads_nothing_of_an_operator_but_the_protocol(make):
+    public = {name for name in dir(Physics) if not name.startswith("_")}
+
+    class Guarded:
+        def __init__(self, operator: SensingOperator):
+            self._operator = operator
+
+        def __getattr__(self, name: str):
+            assert name in public, f"the map reads .{name}"
+            return getattr(self._operator, name)
+
+    operator = camera()
+    y = operator.A(scene())
+    f = make(Guarded(operator), y, Witness(), 0.3)
+    f.select(torch.tensor([1]))
+    f(f.start(operator.normalized_measurement(y)))

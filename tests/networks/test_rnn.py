@@ -27,12 +27,19 @@ def network() -> BidirectionalRNN:
 def sights(*shape: int) -> list[Tensor]:
     """Video, normalised measurement, left-over; the middle one is the same in every frame."""
     rng = torch.Generator().manual_seed(1)
-    video, average, rest = torch.rand(3, *shape, generator=rng, dtype=F64)
-    return [video, average[:, :1].expand(shape), rest]
+    video, normalized_measurement, per_frame_residual = torch.rand(
+        3, *shape, generator=rng, dtype=F64
+    )
+    return [video, normalized_measurement[:, :1].expand(shape), per_frame_residual]
 
 
-def look(made: BidirectionalRNN, video: Tensor, average: Tensor, rest: Tensor) -> Tensor:
-    return made(video, 0.1, average, rest)
+def look(
+    made: BidirectionalRNN,
+    video: Tensor,
+    normalized_measurement: Tensor,
+    per_frame_residual: Tensor,
+) -> Tensor:
+    return made(video, 0.1, normalized_measurement, per_frame_residual)
 
 
 @pytest.mark.parametrize("size", [(8, 10), (9, 12), (8, 7), (11, 13), (2, 2), (1, 1)])
@@ -57,13 +64,18 @@ def step(cell, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
 def test_it_is_its_formula():
     """One video, frame by frame, sub-pictures by slicing, nothing batched."""
     made = network()
-    video, average, rest = sights(1, 4, 6, 8)
-    out = look(made, video, average, rest)
+    video, normalized_measurement, per_frame_residual = sights(1, 4, 6, 8)
+    out = look(made, video, normalized_measurement, per_frame_residual)
     alone = made.frames(video, 0.1)
     corners = [(i, j) for i in (0, 1) for j in (0, 1)]
     entered, onward, back = [], [], [torch.empty(0)] * 4
     for t in range(4):
-        pictures = (video[0, t], average[0, t] - video[0, t], rest[0, t], alone[0, t])
+        pictures = (
+            video[0, t],
+            normalized_measurement[0, t] - video[0, t],
+            per_frame_residual[0, t],
+            alone[0, t],
+        )
         parts = [picture[i::2, j::2] for picture in pictures for i, j in corners]
         x = torch.stack([*parts, torch.full((3, 4), 0.1, dtype=F64)])
         for layer in made.head:
@@ -163,7 +175,7 @@ def test_gradients_reach_every_parameter():
 def test_in_bfloat16_it_is_the_same_to_three_digits():
     made, seen = network().float(), [s.float() for s in sights(1, 3, 12, 12)]
     fast = Bfloat16(made)
-    assert fast.sees_measurement
+    assert fast.uses_measurement
     out = look(fast, *seen)
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, look(made, *seen), atol=0.02, rtol=0.02)

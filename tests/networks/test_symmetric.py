@@ -14,7 +14,7 @@ from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
 class Shift(Denoiser):
     """Each frame is the one before it, a pixel to the right; what is measured is added."""
 
-    sees_measurement = True
+    uses_measurement = True
 
     def forward(self, video: Tensor, sigma: float, *measured: Tensor) -> Tensor:
         return (video + sum(measured)).roll((1, 1), (1, 3))

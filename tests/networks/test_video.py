@@ -110,7 +110,7 @@ def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(alread
     video, *measured = torch.randn(3, 2, 5, 16, 16)
 
     def answer(of):
-        return of(video, 0.1, *measured[: 2 * of.sees_measurement])
+        return of(video, 0.1, *measured[: 2 * of.uses_measurement])
 
     assert (answer(larger) - answer(network)).abs().max() > 1e-3
     larger.load_weights_from(network)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deqsci_cli.physics.protocol import adjoint_test
 from deqsci_cli.physics.sensing import SensingOperator
 
 KINDS = ["binary", "grey", "counts"]
@@ -43,13 +44,8 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 7), st.i
 @given(shapes, st.sampled_from(KINDS), st.booleans(), st.integers(0, 2**20))
 def test_adjoint_identity(shape, kind, per_sample, seed):
     operator = SensingOperator(masks(kind, shape if per_sample else shape[1:], seed))
-    rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=rng, dtype=torch.float64)
-    y = torch.randn(shape[:1] + shape[2:], generator=rng, dtype=torch.float64)
-    forth, back = operator.A(x), operator.A_adjoint(y)
-    assert forth.shape == y.shape and back.shape == x.shape
-    size = float((forth.norm() * y.norm()).clamp(min=1))
-    assert abs(float((forth * y).sum() - (x * back).sum())) <= 1e-10 * size
+    assert operator.A(torch.zeros(shape, dtype=torch.float64)).shape == shape[:1] + shape[2:]
+    assert adjoint_test(operator, seed=seed) <= 1e-10
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,12 +115,12 @@ def test_projection_agrees_with_a_general_solver():
     np.testing.assert_allclose(ours.numpy().ravel(), x.ravel() + step, atol=1e-10)
 
 
-def test_average_frame_of_a_still_scene_is_the_scene():
+def test_normalized_measurement_of_a_still_scene_is_the_scene():
     # y = x * sum of masks for a scene that does not move, whatever the mask.
     mask = masks("grey", (5, 8, 9), 2)
     still = torch.rand(1, 8, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     operator = SensingOperator(mask)
-    frames = operator.average_frame(operator.A(still.unsqueeze(1).expand(-1, 5, -1, -1)))
+    frames = operator.normalized_measurement(operator.A(still.unsqueeze(1).expand(-1, 5, -1, -1)))
     assert frames.shape == (1, 5, 8, 9)
     expected = still.clone()
     opened = mask.sum(0) > 0
@@ -136,7 +132,7 @@ def test_a_camera_that_is_closed_everywhere_gives_no_nan():
     operator = SensingOperator(torch.zeros(3, 4, 4))
     y, x = torch.rand(1, 4, 4), torch.rand(1, 3, 4, 4)
     assert torch.equal(operator.project(x, y), x)
-    assert torch.isfinite(operator.average_frame(y)).all()
+    assert torch.isfinite(operator.normalized_measurement(y)).all()
 
 
 def test_subset_and_precision():
@@ -160,7 +156,7 @@ def test_what_is_left_over_for_a_frame_when_the_others_are_taken_out(kind):
     rng = torch.Generator().manual_seed(5)
     truth, guess = torch.rand(2, 2, 4, 5, 3, generator=rng, dtype=torch.float64)
     y = operator.A(truth)
-    rest = operator.left_over(guess, y)
+    rest = operator.per_frame_residual(guess, y)
     for b in range(2):
         peak = mask[b].max()
         for t in range(4):
@@ -168,9 +164,9 @@ def test_what_is_left_over_for_a_frame_when_the_others_are_taken_out(kind):
             torch.testing.assert_close(rest[b, t] * peak, y[b] - others)
     # Of the true video it is each frame behind its own mask, whatever unit the mask is in.
     torch.testing.assert_close(
-        operator.left_over(truth, y), mask * truth / mask.amax((1, 2, 3), True)
+        operator.per_frame_residual(truth, y), mask * truth / mask.amax((1, 2, 3), True)
     )
-    torch.testing.assert_close(SensingOperator(7 * mask).left_over(guess, 7 * y), rest)
+    torch.testing.assert_close(SensingOperator(7 * mask).per_frame_residual(guess, 7 * y), rest)
 
 
 def test_what_is_derived_from_an_operator_is_of_its_kind():

@@ -239,7 +239,8 @@ class Stepping(EquilibriumStage):
 def stage(films, denoiser, **stability) -> Stepping:
     sample = Drawn(load_clips([films[0]]), CAPTURES, patch_size=8, batch_size=1, seed=0)
     return Stepping(
-        zoo.load(str(denoiser)).network, sample, EquilibriumSettings(map="gap", tol=1e-12),
+        zoo.load(str(denoiser)).network, sample,
+        EquilibriumSettings(consistency_relaxation=1.0, tol=1e-12),
         GradientSettings("jfb"), replace(STABLE, **stability),
     )  # fmt: skip
 
@@ -311,7 +312,7 @@ def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
     kinds = Counter()
     for step in range(200):
         f, _ = stepping.film(step)
-        average = f.operator.average_frame(f.measurement)
+        average = f.operator.normalized_measurement(f.measurement)
         adjoint = f.operator.mask * f.measurement[:, None]
         found = stepping.start(f, step)
         assert torch.equal(found, stepping.start(f, step))
@@ -403,7 +404,7 @@ def test_a_penalty_makes_the_map_contract_more(films, denoiser, tmp_path, read_l
         }
         run = config(
             films, tmp_path / str(weight), steps=30, validate_every=30, learning_rate=1e-2, seed=3,
-            solve=EquilibriumSettings(map="gap", max_iter=20),
+            solve=EquilibriumSettings(consistency_relaxation=1.0, max_iter=20),
             stability=replace(STABLE, **without | {penalty: weight}), **start_from(denoiser),
         )  # fmt: skip
         train(run)
@@ -455,7 +456,9 @@ def test_a_blend_lies_between_the_first_weights_and_the_trained_ones(films, deno
 
 
 def test_the_card_and_what_it_is_good_for(films, tmp_path):
-    solve = EquilibriumSettings(map="gap", sigma=0.03, start="gap-tv", max_iter=9, tol=1e-2)
+    solve = EquilibriumSettings(
+        consistency_relaxation=1.0, sigma=0.03, start="gap-tv", max_iter=9, tol=1e-2
+    )
     run = config(films, tmp_path / "small-gap", steps=4, solve=solve)
     result = train(run)
     model = zoo.load(str(run.out))

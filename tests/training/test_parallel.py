@@ -29,7 +29,7 @@ validate_every = 4
 validation_side = 16
 device = "cpu"
 captures.frames = [3]
-solve = { map = "gap", max_iter = 12 }
+solve = { consistency_relaxation = 1.0, max_iter = 12 }
 stability.max_iter = 3
 stability.reuse_steps = 3
 stability.jacobian = 0.01
