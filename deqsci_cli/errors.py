@@ -1,4 +1,4 @@
-"""The one tree of errors that a user can cause; each knows its exit code, its file and its mend."""
+"""The one tree of errors that a user can cause; each carries an exit code, a path and a hint."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_an_old_key_is_refused_with_its_new_name(old):
     kinds = [kind for kind in KINDS if new in {f.name for f in dataclasses.fields(kind)}]
     assert len(kinds) == 1
     with pytest.raises(UsageError, match=rf"unknown key '{old}'") as told:
-        build(kinds[0], {old: 1}, part=False)
+        build(kinds[0], {old: 1})
     assert f"it is called '{new}' now" in str(told.value)
 
 

@@ -90,8 +90,8 @@ class EquilibriumSettings:
             raise UsageError("consistency_relaxation must be between 0 and 1")
         if self.symmetries not in SYMMETRIES:
             raise UsageError(
-                f"no mean is taken over {self.symmetries} symmetries",
-                hint=f"one of {', '.join(map(str, SYMMETRIES))}",
+                f"symmetries must be 1, 2, 4 or 8, not {self.symmetries}",
+                hint="each doubling costs twice the time",
             )
         if not (self.tol > 0 and math.isfinite(self.tol)):
             raise UsageError("the tolerance must be above 0")

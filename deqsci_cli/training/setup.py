@@ -18,7 +18,7 @@ from deqsci_cli.training.parallel import Workers
 from deqsci_cli.training.patches import PatchSampler, load_clips
 from deqsci_cli.training.settings import TrainConfig
 from deqsci_cli.training.validation import EquilibriumValidation
-from deqsci_cli.training.video_denoising import FilmDenoiserStage, FilmDenoiserValidation
+from deqsci_cli.training.video_denoising import VideoDenoiserStage, VideoDenoiserValidation
 
 
 def make_network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
@@ -60,7 +60,7 @@ def make_network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
 
 def make_stage(
     config: TrainConfig, network: Denoiser, workers: Workers
-) -> DenoiserStage | FilmDenoiserStage | EquilibriumStage:
+) -> DenoiserStage | VideoDenoiserStage | EquilibriumStage:
     """What gives the loss of a step: a module called as `stage(step) -> (loss, facts)`.
 
     Raises:
@@ -78,7 +78,7 @@ def make_stage(
         return DenoiserStage(inner, PatchSampler(clips, **shared), config.denoiser)
     sampler = CaptureSampler(clips, config.captures, **shared)
     if config.stage == "denoiser":
-        return FilmDenoiserStage(inner, sampler, config.solve, config.denoiser)
+        return VideoDenoiserStage(inner, sampler, config.solve, config.denoiser)
     return EquilibriumStage(inner, sampler, config.solve, config.gradient, config.stability)
 
 
@@ -95,5 +95,5 @@ def make_validation(
         return DenoiserValidation(clips, side=side)
     file, frames = config.captures.mask_file, config.captures.frames[0]
     mask = None if file is None else own_mask(file, side, "validation_side")
-    kind = FilmDenoiserValidation if config.stage == "denoiser" else EquilibriumValidation
+    kind = VideoDenoiserValidation if config.stage == "denoiser" else EquilibriumValidation
     return kind(clips, frames=frames, side=side, solve=config.solve, mask=mask)

@@ -15,7 +15,7 @@ from deqsci_cli.training.equilibrium import CaptureStage, mean_psnr
 from deqsci_cli.training.validation import EquilibriumValidation
 
 
-class FilmDenoiserStage(CaptureStage):
+class VideoDenoiserStage(CaptureStage):
     """The mean absolute error of one evaluation of the map, from the truth under Gaussian noise.
 
     The network meets the noise as it will in a reconstruction: after data consistency, with what
@@ -49,7 +49,7 @@ class FilmDenoiserStage(CaptureStage):
         return F.l1_loss(video, truth), {"psnr": mean_psnr(video.detach(), truth)}
 
 
-class FilmDenoiserValidation(EquilibriumValidation):
+class VideoDenoiserValidation(EquilibriumValidation):
     """PSNR after one evaluation, under fixed noise, on the equilibrium's held-out captures."""
 
     @torch.no_grad()

@@ -165,7 +165,7 @@ def test_an_option_is_checked_or_makes_a_network_that_works(architecture):
             assert value in (0, 1, True) and not isinstance(value, float), (name, value)
             x = clip(1, 3, 9, 11)
             with torch.no_grad():
-                seen = (x, x) if network.sees_measurement else ()
+                seen = (x, x) if network.uses_measurement else ()
                 assert network(x, 0.1, *seen).isfinite().all()
 
 

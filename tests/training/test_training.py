@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings
@@ -336,6 +338,19 @@ def test_a_resumed_run_keeps_its_recipe_but_may_be_longer(data, tmp_path):
     with pytest.raises(UsageError, match="batch_size 4"):
         train(config(data, tmp_path / "m", steps=5, batch_size=2, resume=True))
     assert train(config(data, tmp_path / "m", steps=5, resume=True)).steps == 5
+
+
+def test_a_state_with_old_names_is_told_as_that_before_anything_else(data, tmp_path):
+    run = config(data, tmp_path / "m", steps=2)
+    train(run)
+    with safe_open(run.out / STATE, "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts["recipe"]["batch"] = facts["recipe"].pop("batch_size")
+    tensors.popitem()  # the tensors of a network whose parts were renamed would not fit either
+    (run.out / STATE).write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
+    with pytest.raises(UsageError, match=r"earlier version of deqsci \(0\.1\.0\)"):
+        train(replace(run, resume=True))
 
 
 def test_what_an_earlier_version_did_not_know_was_as_its_default_is(data, tmp_path):

@@ -23,7 +23,7 @@ from deqsci_cli.training.equilibrium import StabilitySettings
 from deqsci_cli.training.patches import load_clips
 from deqsci_cli.training.settings import TrainConfig
 from deqsci_cli.training.train import train
-from deqsci_cli.training.video_denoising import FilmDenoiserStage, FilmDenoiserValidation
+from deqsci_cli.training.video_denoising import VideoDenoiserStage, VideoDenoiserValidation
 
 SMALL = {"features": 4, "state": 4, "blocks": 1, "channels": 4, "depth": 2}
 CAPTURES = CaptureSettings(frames=(3,))
@@ -67,7 +67,7 @@ def test_the_network_meets_projected_noise_of_the_level_that_it_is_told(films):
     """With D(x) = x + c the loss is that of projected noise, taken by the operator alone."""
     sample = CaptureSampler(load_clips([films[0]]), CAPTURES, patch_size=12, batch_size=3, seed=4)
     network = Offset(0.01)
-    loss, _ = FilmDenoiserStage(network, sample, GAP, DenoiserSettings((0.1, 0.3)))(7)
+    loss, _ = VideoDenoiserStage(network, sample, GAP, DenoiserSettings((0.1, 0.3)))(7)
     batch = sample(7)
     levels = 0.1 + 0.2 * sample.uniform(7).float()
     assert ((levels >= 0.1) & (levels <= 0.3)).all() and len(set(levels.tolist())) == 3
@@ -87,7 +87,7 @@ def test_the_validation_looks_at_fixed_levels(films):
     seen = {}
     for r in (0.0, 1.0):
         solve = EquilibriumSettings(consistency_relaxation=r)
-        validation = FilmDenoiserValidation(load_clips([films[1]]), frames=3, side=16, solve=solve)
+        validation = VideoDenoiserValidation(load_clips([films[1]]), frames=3, side=16, solve=solve)
         seen[r] = validation(Offset(0.0))
         assert set(seen[r]) == {*(f"psnr-{level}" for level in LEVELS), "psnr"}
     for level in LEVELS:
