@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from deqsci_cli.engine.solving import reconstruct_array
 from torch import Tensor
 
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io import load_capture
+from deqsci_cli.reconstructor import reconstruct_array
 from deqsci_cli.report.metrics import psnr
 
 if find_spec("deepinv") is None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deqsci_cli.engine.solving import Reconstructor, reconstruct_array
 from torch import Tensor, nn
 
 from deqsci_cli.equilibrium.maps import MAPS, GAPMap
@@ -18,6 +17,7 @@ from deqsci_cli.equilibrium.solvers import SOLVERS, picard
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.registry import ARCHITECTURES, build
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.reconstructor import Reconstructor, reconstruct_array
 from deqsci_cli.registry import Registry
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
