@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from deqsci_cli import zoo
-from deqsci_cli.engine.convert import PUBLISHED
+from deqsci_cli.engine.convert import PUBLISHED, RUNS_AS
 from deqsci_cli.engine.device import keep_freed_memory
 from deqsci_cli.engine.importing import import_checkpoint
 from deqsci_cli.engine.solving import reconstruct_array
@@ -36,8 +36,8 @@ def main() -> None:
     print("| weights | scene | published dB | here dB | evaluations | residual |")
     print("|---|---|---|---|---|---|")
     for file, architecture, scenes in FIGURES:
-        network, options = import_checkpoint(data / "weights" / file, architecture)
-        card = zoo.Card(file, "", architecture, options)
+        network, options = import_checkpoint(data / "weights" / file, RUNS_AS[architecture])
+        card = zoo.Card(file, "", RUNS_AS[architecture], options)
         model, settings = zoo.Model(network, card, data, None), PUBLISHED[architecture]
         for scene, published in scenes.items():
             capture = load_capture(data / "bench" / f"{scene}_cacti.mat")

@@ -67,6 +67,7 @@ def train(
     from deqsci_cli.engine.device import keep_freed_memory
     from deqsci_cli.engine.events import Note, Stepped, Validated
     from deqsci_cli.engine.training.parallel import is_first
+    from deqsci_cli.errors import UsageError
 
     keep_freed_memory()
     given: dict[str, Any] = {
@@ -115,7 +116,11 @@ def train(
             elif isinstance(event, Note) and not quiet:
                 console.note(event.text)
 
-        result = engine.train(run, listen, recipe_file=config)
+        try:
+            result = engine.train(run, listen, recipe_file=config)
+        except UsageError as error:  # a setting that is found wrong only where it is used
+            error.path = error.path or config
+            raise
     if not is_first():
         return
     figure = result.figures.get("psnr")

@@ -40,6 +40,10 @@ _SCHEDULE = EquilibriumSettings(
 #: how the published code runs the networks that can be imported
 PUBLISHED = {"cnn": _ANDERSON, "rsn-cnn": _ANDERSON, "ffdnet": _SCHEDULE}
 
+#: What is imported as what. Normalised kernels are stored as they ran; our own normalisation,
+#: whose bound is the tighter one, would scale them down once more.
+RUNS_AS = {"cnn": "cnn", "rsn-cnn": "cnn", "ffdnet": "ffdnet"}
+
 
 @dataclass(frozen=True)
 class ConvertConfig:
@@ -87,11 +91,12 @@ def convert_checkpoint(
     files = [out / zoo.WEIGHTS, out / zoo.CARD]
     check_no_overlap(files, [source])
     check_absent(files, overwrite=overwrite)
-    network, options = import_checkpoint(source, architecture)
+    runs_as = RUNS_AS.get(architecture, architecture)
+    network, options = import_checkpoint(source, runs_as)
     card = zoo.Card(
         name=real(out).name,
         summary=f"{architecture} imported from {source.name}",
-        architecture=architecture,
+        architecture=runs_as,
         options=options,
         equilibrium=to_table(PUBLISHED[architecture], only_changed=True),
         training={"imported_from": source.name},

@@ -177,7 +177,6 @@ class _Run:
             threads=threads_of_each(config.cluster),
         )
         futures: dict[Future[list[Record | Failure]], Task] = {}
-        taken: set[Future[list[Record | Failure]]] = set()
         try:
             # An interrupt is looked for, not raised anywhere: in some callbacks of Dask's it would
             # be lost.
@@ -186,11 +185,9 @@ class _Run:
                 for each in split(order, self.to_do, config.batch_size, suits):
                     listener = () if self.config.cluster else (self._listen,)
                     futures[pool.submit(work, each, *listener)] = each
-                while len(taken) < len(futures):
-                    waiting = futures.keys() - taken
-                    for future in wait(waiting, _POLL_SECONDS, FIRST_COMPLETED).done:
-                        taken.add(future)
-                        self._take(future, futures[future])
+                while futures:
+                    for future in wait(futures, _POLL_SECONDS, FIRST_COMPLETED).done:
+                        self._take(future, futures.pop(future))
                     interrupted()
                     pool.check()
                     if self.config.fail_fast and self.failures:
@@ -198,7 +195,7 @@ class _Run:
         finally:
             # What is being written is finished, and belongs into the report.
             self.stopped.set()
-            left = [future for future in futures if not future.cancel() and future not in taken]
+            left = [future for future in futures if not future.cancel()]
             for future in wait(left).done:
                 if not isinstance(future.exception(), Exception):
                     self._take(future, futures[future])

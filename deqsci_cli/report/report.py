@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from deqsci_cli.errors import InputError, UsageError
@@ -139,18 +141,30 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report, whole; a run calls this again as it goes on."""
-        content = {
+        head = {
             "schema": SCHEMA,
             "config": plain(self.config),
             "provenance": plain(self.provenance),
             "skipped": self.skipped,
             "seconds": self.seconds,
-            "measurements": [record.to_json() for record in self.measurements],
-            "failures": [asdict(failure) for failure in self.failures],
         }
-        with atomic_write(path, overwrite=True) as temporary:
-            text = json.dumps(content, indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        lists: dict[str, Sequence[Record | Failure]] = {
+            "measurements": self.measurements,
+            "failures": self.failures,
+        }
+        with (
+            atomic_write(path, overwrite=True) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            # One by one: of ten thousand measurements no second copy is held.
+            file.write(json.dumps(head, indent=2, allow_nan=False)[: -len("\n}")])
+            for name, items in lists.items():
+                file.write(f',\n  "{name}": [')
+                for number, item in enumerate(items):
+                    text = json.dumps(plain(asdict(item)), indent=2, allow_nan=False)
+                    file.write(("," if number else "") + "\n" + indent(text, "    "))
+                file.write("\n  ]" if items else "]")
+            file.write("\n}\n")
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,9 @@ def test_what_is_no_file_is_not_waited_for(runs, commands, monkeypatch, who):
             continue  # tests of writing look after it
         put(runs / file, kind)
         (result,) = commands([command])
-        assert result.code in expected, (kind, result)
+        # A folder in the place of a record is not ours to take away.
+        told = (4,) if (who, kind) == ("manifest", "folder") else expected
+        assert result.code in told, (kind, result)
         assert result.seconds < 20 and result.mib < 300, (kind, result)
         (runs / file).rmdir() if kind == "folder" else (runs / file).unlink()
         again(runs, folder)

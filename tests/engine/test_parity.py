@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.convert import convert_checkpoint
 from deqsci_cli.engine.solving import reconstruct_array
 from deqsci_cli.io import load_capture
 from deqsci_cli.networks.registry import build
+from deqsci_cli.networks.rsn_cnn import operator_norm
 from deqsci_cli.physics.masks import make_mask
 from deqsci_cli.report.metrics import judge
 
@@ -66,6 +68,22 @@ def test_the_published_iteration(tmp_path, moving_scene, architecture):
         weights = np.linalg.solve(system, np.eye(len(system))[0])[1:]
         xs.append(np.tensordot(weights, np.stack(images[-5:]), 1))
     np.testing.assert_allclose(found.residuals[0][:20], trace, rtol=1e-2)
+
+
+def test_a_normalised_network_runs_as_it_ran(tmp_path):
+    """Its kernels have norm 1 already; nothing scales them once more."""
+    torch.manual_seed(0)
+    theirs = nn.Sequential(
+        *(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in ((1, 4), (4, 1)))
+    )
+    with torch.no_grad():
+        for layer in theirs:
+            layer.weight *= 0.998 / operator_norm(layer.weight)
+    torch.save(theirs.state_dict(), tmp_path / "r.ckpt")
+    model = imported(tmp_path, tmp_path / "r.ckpt", "rsn-cnn")
+    x = torch.rand(3, 1, 20, 24)
+    expected = x - theirs[1](theirs[0](x).relu())
+    torch.testing.assert_close(model.network(x.view(1, 3, 20, 24), 0.1).view_as(x), expected)
 
 
 def test_the_published_schedule(tmp_path, moving_scene):

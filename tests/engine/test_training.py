@@ -123,6 +123,16 @@ def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
         train(first)
 
 
+def test_a_model_keeps_the_licence_of_the_one_it_began_as(data, tmp_path):
+    first = train(config(data, tmp_path / "first", steps=1)).out
+    assert zoo.read_card(first).licence == ""
+    card = replace(zoo.read_card(first), licence="not for sale")
+    zoo.write_card(first, card, overwrite=True)
+    begun = {"initial": str(first), "architecture": None, "options": {}}
+    second = train(config(data, tmp_path / "second", steps=1, **begun)).out
+    assert zoo.read_card(second).licence == "not for sale"
+
+
 def test_the_card_and_the_log(data, tmp_path, read_log):
     done = train(config(data, tmp_path / "small-cnn", steps=6, seed=3))
     model = zoo.load(str(done.out))

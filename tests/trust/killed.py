@@ -61,7 +61,7 @@ def writers(folder: Path) -> dict[Path, Callable[[int], object]]:
     page = folder / "page.html"
     out[page] = lambda v: pages.write_page(v, page, overwrite=True)
     out[place_of(folder / "film.tif")] = lambda v: write_entry(
-        folder / "film.tif", Entry("run", facts[v])
+        folder / "film.tif", Entry("run", "c.mat", facts[v])
     )
     out[folder / STATE] = lambda v: save_state(folder, network, adam, None, facts[v], {})
     out[folder / zoo.CARD] = lambda v: zoo.write_card(folder, cards[v], overwrite=True)

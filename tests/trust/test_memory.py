@@ -77,14 +77,14 @@ def test_what_would_fit_is_told(monkeypatch, free, side):
 
 
 STAGES = {
-    "reading": ("io.capture", "to_thw"),
+    "planning": ("io.header", "resolve"),
+    "reading": ("io.header", "to_thw"),
     "scaling": ("io.capture", "scale_of_measurement"),
-    "planning": ("engine.reading", "mask_sha256"),
     "solving": ("engine.solving", "solve"),
-    "writing": ("engine.batch.work", "write_film"),
+    "writing": ("engine.batch.films", "write_film"),
     "encoding": ("io.tiff", "write_film_tiff"),
-    "previewing": ("engine.batch.work", "write_preview"),
-    "judging": ("engine.batch.work", "judge"),
+    "previewing": ("engine.batch.films", "write_preview"),
+    "judging": ("engine.batch.films", "judge"),
     "reporting": ("engine.reconstruct", "Report"),
     "drawing the page": ("engine.pages", "render"),
 }

@@ -147,10 +147,12 @@ def _shake_hands(address: str) -> None:
     port that accepts and says nothing it would wait for ever.
     """
     from distributed.comm import connect
+    from distributed.security import Security
 
     async def greet() -> None:
-        greeted = connect(address, timeout=_CONNECT_SECONDS)
-        comm = await asyncio.wait_for(greeted, _CONNECT_SECONDS)
+        keys = Security().get_connection_args("client")
+        greeting = connect(address, timeout=_CONNECT_SECONDS, **keys)
+        comm = await asyncio.wait_for(greeting, _CONNECT_SECONDS)
         comm.abort()
 
     with ThreadPoolExecutor(1) as apart:  # a notebook's own thread has a loop already
@@ -174,8 +176,8 @@ class _Watch:
         self.cluster = cluster
         self.on_event = on_event
         self.asked: Future[dict[str, int]] | None = None
-        self.answered = time.monotonic()  # the client has just connected
-        self.staffed = self.answered
+        self.called = time.monotonic()
+        self.silent = self.idle = 0.0  # seconds without an answer, and without a worker
         self.told = False
 
     def __call__(self) -> None:
@@ -185,26 +187,28 @@ class _Watch:
             DeviceError: it is lost, or has had no worker for too long.
         """
         now = time.monotonic()
+        passed = min(now - self.called, 1.0)  # more than that this process was stopped, not they
+        self.called, self.silent, self.idle = now, self.silent + passed, self.idle + passed
         if self.asked is not None and self.asked.done():
             with suppress(Exception):  # then it has not answered
-                self._take(self.asked.result(), now)
+                self._take(self.asked.result())
             self.asked = None
-        if self.client.status == "closed" or now - self.answered > _SILENCE_SECONDS:
+        if self.client.status == "closed" or self.silent > _SILENCE_SECONDS:
             raise lost(self.cluster)
-        if now - self.staffed > _WORKERS_SECONDS:
+        if self.idle > _WORKERS_SECONDS:
             raise DeviceError(
                 f"the scheduler at {self.cluster} has had no worker for {_WORKERS_SECONDS:.0f} s",
                 hint="start workers (dask worker ADDRESS), then give --resume",
             )
-        if self.asked is None and now - self.answered > _LOOK_SECONDS:
+        if self.asked is None and self.silent > _LOOK_SECONDS:
             loop = self.client.loop.asyncio_loop
             self.asked = asyncio.run_coroutine_threadsafe(self.client.scheduler.ncores(), loop)
 
-    def _take(self, workers: dict[str, int], now: float) -> None:
+    def _take(self, workers: dict[str, int]) -> None:
         """Note the cores of the workers, by their addresses."""
-        self.answered = now
+        self.silent = 0.0
         if workers:
-            self.staffed = now
+            self.idle = 0.0
             self.told = False
         elif not self.told:
             self.told = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deqsci_cli.engine.batch.job import Job, Order
-from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry, write_entry
+from deqsci_cli.engine.batch.manifest import Entry, owner_of, place_of, read_entry, write_entry
 from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.engine.solving import Reconstruction
 from deqsci_cli.io import (
@@ -19,7 +19,7 @@ from deqsci_cli.io import (
     write_preview,
 )
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
-from deqsci_cli.io.paths import is_file, real
+from deqsci_cli.io.paths import is_file
 from deqsci_cli.report.metrics import judge
 from deqsci_cli.report.report import Record, Source
 
@@ -53,7 +53,7 @@ def write_outputs(
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
         remove_leftovers(file)
-    begun = Entry(order.run, str(real(job.input)), made_from)
+    begun = Entry(order.run, owner_of(job.input, job.output), made_from)
     write_entry(job.output, begun)
     write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)
     # Of the film as it is read back, so that a preview made later is the same.

@@ -16,7 +16,7 @@ from typing import Any
 from deqsci_cli.errors import DeqsciError
 from deqsci_cli.io import atomic_write
 from deqsci_cli.io.json_file import read_json
-from deqsci_cli.io.paths import short_name
+from deqsci_cli.io.paths import real, short_name
 from deqsci_cli.report.report import Record
 
 FOLDER = ".manifest"
@@ -32,7 +32,7 @@ class Entry:
 
     Attributes:
         run: which run began it.
-        input: the capture that it belongs to, as an absolute path.
+        input: the capture that it belongs to, as `owner_of` tells it.
         made_from: what decided it, as `origin.origin_of_film` lists it.
         outputs: the hashes of the files written, by name; none before they are.
         record: the report's account of it; None before.
@@ -80,6 +80,14 @@ def write_entry(output: Path, entry: Entry) -> None:
     """Put the entry of a film where `read_entry` finds it."""
     with atomic_write(place_of(output), overwrite=True) as temporary:
         temporary.write_text(json.dumps(entry.to_json()) + "\n", encoding="utf-8")
+
+
+def owner_of(capture: Path, output: Path) -> str:
+    """The capture that a film belongs to, seen from the film's folder: both may move together."""
+    try:
+        return Path(os.path.relpath(real(capture), real(output.parent))).as_posix()
+    except ValueError:  # on another drive
+        return str(real(capture))
 
 
 def place_of(output: Path) -> Path:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deqsci_cli.engine.batch.job import Job
-from deqsci_cli.engine.batch.manifest import Entry, place_of, read_entry
+from deqsci_cli.engine.batch.manifest import Entry, owner_of, place_of, read_entry
 from deqsci_cli.engine.batch.origin import origin_of_film
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import read_film
 from deqsci_cli.io.file_version import FileVersion, read_version
-from deqsci_cli.io.paths import exists, is_file, real
+from deqsci_cli.io.paths import exists, is_file
 from deqsci_cli.report.report import Record
 
 
@@ -49,7 +50,7 @@ def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], mask: Path | None
         entry = read_entry(job.output)
         if entry is None:
             _check_damaged(job, versions)
-            if not exists(place_of(job.output)):
+            if not os.path.lexists(place_of(job.output)):
                 left.foreign += job.files
         elif exists(job.output):
             _check_owner(job, entry, versions)
@@ -103,7 +104,7 @@ def _kept(
 
 def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
     """A film belongs to one input: the same file, or one of the same content."""
-    if entry.input == str(real(job.input)):
+    if entry.input == owner_of(job.input, job.output):
         return
     if entry.made_from.get("input") == versions.sha256(job.input):
         return
@@ -117,7 +118,7 @@ def _check_owner(job: Job, entry: Entry, versions: _Versions) -> None:
 def _check_damaged(job: Job, versions: _Versions) -> None:
     """Where the entry is damaged, the film itself may tell that it is this input's."""
     entry = place_of(job.output)
-    if not exists(entry) or not exists(job.output):
+    if not os.path.lexists(entry) or not exists(job.output):
         return
     try:
         made_from = (read_film(job.output).provenance or {}).get("made_from")

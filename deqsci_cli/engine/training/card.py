@@ -38,8 +38,11 @@ def make_card(
     # Names alone: whose disk it was is nobody's business.
     table["data"] = [p.name for p in config.data]
     table["validation"] = config.validation.name
+    licence = ""
     if config.initial is not None:
         table["initial"] = Path(config.initial).name
+        # What was learned from data stays under their licence.
+        licence = zoo.read_card(zoo.find(config.initial)).licence
     if config.captures.mask_file is not None:
         table["captures"]["mask_file"] = config.captures.mask_file.name
     return zoo.Card(
@@ -58,4 +61,5 @@ def make_card(
             "hardware": describe_device(choose_device(config.device)),
         },
         figures={"validation": {k: round(v, 4) for k, v in facts["best"].items()}},
+        licence=licence,
     )
