@@ -173,7 +173,8 @@ def check_recipe(config: TrainConfig, saved: dict[str, Any]) -> None:
             begun[name] = default | earlier
         elif name != "architecture":
             begun.setdefault(name, default)
-    if "noise" in (captures := begun["captures"]):  # what an earlier version had for noise_range
+    captures = begun["captures"]
+    if isinstance(captures, dict) and "noise" in captures:  # an earlier version's noise_range
         captures["noise_range"] = [0.0, captures.pop("noise")]
     if changed := [name for name in {**asked, **begun} if asked.get(name) != begun.get(name)]:
         was = ", ".join(f"{name} {json.dumps(begun.get(name))}" for name in changed)
