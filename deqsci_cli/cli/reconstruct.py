@@ -164,7 +164,8 @@ def _show_summary(report: Report, config: ReconstructConfig) -> None:
     counts = [f"{made} done", f"{report.skipped} skipped", f"{len(report.failures)} failed"]
     pace = f"{report.seconds:.1f} s, {made / report.seconds:.2g} measurements/s"
     files = "films, report.json and report.html" if config.page else "films and report.json"
-    console.note(f"{', '.join(counts)} in {pace}; {files} are in {config.out}")
+    where = f"; {files} are in {config.out}" if report.measurements else ""
+    console.note(f"{', '.join(counts)} in {pace}{where}")
 
 
 def _show_report(report: Report) -> None:

@@ -227,7 +227,7 @@ class _Reconstruction:
             if isinstance(result, Record):
                 self.enter(job.output, result)
                 self.tell_of(result)
-            else:
+            elif result not in self.failures:  # one for a file, however many measurements it has
                 self.failures.append(result)
         self.on_event(Finished(len(self.done), len(self.plan.jobs)))
         if time.perf_counter() > self.report_due:

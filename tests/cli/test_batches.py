@@ -285,3 +285,13 @@ def workers(pid: int) -> list[int]:
         if parent == pid and any("spawn_main" in word for word in words):
             found.append(int(folder.name))
     return found
+
+
+def test_failures_are_lines_of_json_too(run, captures, tmp_path):
+    broken = break_seven(captures)
+    result = run(*reconstruct(captures, tmp_path / "o", "--json"))
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == 13 and sum("status" in line for line in lines) == 6
+    failed = [line for line in lines if "error" in line]
+    assert [Path(line["input"]).name for line in failed] == broken
+    assert all(line["exit_code"] == 3 for line in failed)

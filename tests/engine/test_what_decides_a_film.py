@@ -323,3 +323,10 @@ def test_a_run_that_comes_to_nothing_leaves_nothing(config, tmp_path):
     mended = reconstruct(replace(bad, read_options=replace(config.read_options, nan="zero")))
     assert len(mended.measurements) == 1
     assert json.loads((tmp_path / "o" / "report.json").read_text())["failures"] == []
+
+
+def test_a_file_that_fails_is_told_once(config, tmp_path):
+    """Whatever the number of its measurements."""
+    scipy.io.savemat(tmp_path / "nan.mat", {"meas": np.full((12, 14, 3), np.nan)})
+    (failure,) = reconstruct(replace(config, inputs=(tmp_path / "nan.mat",))).failures
+    assert "NaN" in failure.error
