@@ -24,7 +24,7 @@ def test_the_names_of_a_list(tmp_path, mark, end):
     lines = [os.fsencode(name) for name in NAMES]
     for last in (end, b"", end + end):
         (tmp_path / "list.txt").write_bytes(mark + end.join(lines) + last)
-        assert expand([f"@{tmp_path / 'list.txt'}"]) == tuple(map(Path, NAMES))
+        assert expand([f"@{tmp_path / 'list.txt'}"]).paths == tuple(map(Path, NAMES))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
