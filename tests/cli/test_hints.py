@@ -34,7 +34,13 @@ CONFIGS = {
     StabilitySettings: {},
     DenoiserSettings: {},
     SensorNoise: {},
-    TrainConfig: {"data": (A,), "validation": A, "out": B, "architecture": "cnn", "initial": "pnp"},
+    TrainConfig: {
+        "data": (A,),
+        "validation": A,
+        "out": B,
+        "architecture": "cnn",
+        "init_from": "pnp",
+    },
 }
 
 

@@ -110,7 +110,7 @@ def test_blur_takes_away_what_the_movement_wipes_over():
     wave = 2 * np.pi / 8
     checked = 0
     for seed in range(30):
-        where = places(seed, max_pan=7.0)
+        where = places(seed, pan=7.0)
         speed = (where[1, -1] - where[1, 0]) / 4  # of each pixel: the camera zooms as well
         moments = exposures(5, np.random.default_rng(seed + 100))
         frames = []
