@@ -10,9 +10,8 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-from deqsci_cli import zoo
 from deqsci_cli.io import load_capture
-from deqsci_cli.reconstructor import reconstruct_array
+from deqsci_cli.reconstructor import reconstruct
 
 ROOT = Path(__file__).resolve().parent.parent
 GAP = 6
@@ -21,8 +20,8 @@ GAP = 6
 def main() -> None:
     capture = load_capture(ROOT / "sample_data" / "wheel.mat")
     measurement = capture.measurements[0]
-    found = reconstruct_array(measurement, capture.mask, zoo.load("pnp"))
-    tiles = [measurement / measurement.max(), *found.x[0].numpy()[::2]]
+    found = reconstruct(measurement, capture.mask, "pnp")
+    tiles = [measurement / measurement.max(), *found.video[::2]]
     height = tiles[0].shape[0]
     gap = np.ones((height, GAP))
     row = [part for tile in tiles for part in (tile.clip(0, 1), gap)][:-1]

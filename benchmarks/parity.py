@@ -15,7 +15,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.convert import PUBLISHED, RUNS_AS
 from deqsci_cli.io import load_capture
 from deqsci_cli.networks.checkpoints import import_checkpoint
-from deqsci_cli.reconstructor import reconstruct_array
+from deqsci_cli.reconstructor import reconstruct
 from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.runtime.device import keep_freed_memory
 
@@ -41,8 +41,8 @@ def main() -> None:
         model, settings = zoo.Model(network, card, data, None), PUBLISHED[architecture]
         for scene, published in scenes.items():
             capture = load_capture(data / "bench" / f"{scene}_cacti.mat")
-            found = reconstruct_array(capture.measurements[0], capture.mask, model, settings)
-            psnr = compute_metrics(found.x[0].numpy(), capture.truth_of(0))["psnr"]
+            found = reconstruct(capture.measurements[0], capture.mask, model, settings)
+            psnr = compute_metrics(found.video, capture.truth_of(0))["psnr"]
             print(
                 f"| {file} | {scene} | {published} | {psnr:.2f} | {found.evaluations[0]} | "
                 f"{found.residual_trace[0][-1]:.1e} |",

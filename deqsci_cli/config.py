@@ -163,7 +163,8 @@ def to_table(instance: Any, *, only_changed: bool = False) -> dict[str, Any]:
                 table[entry.name] = inner
         return table
 
-    return json.loads(json.dumps(instance, default=plain))
+    table: dict[str, Any] = json.loads(json.dumps(instance, default=plain))
+    return table
 
 
 # The types are written as text, and finding them takes longer than making a small dataclass.

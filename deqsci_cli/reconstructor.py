@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
-from deqsci_cli.equilibrium.solvers import OnIteration, Solution
+from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
 from deqsci_cli.io import check_arrays, check_truth, check_unit
 from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.sensing import SensingOperator
@@ -24,6 +25,9 @@ from deqsci_cli.runtime.device import (
     memory_errors,
     prepare,
 )
+
+#: a model's name, its folder, a loaded model, or any callable `D(video, sigma)`
+ModelLike = str | Path | zoo.Model | DenoiserLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +57,29 @@ class Reconstructor:
     """A model on a device; it keeps the operator of the mask that it saw last, by its values.
 
     Args:
-        model: from `zoo.load`, or any denoiser called as `D(video, sigma)`.
+        model: the name or the folder of a model, a loaded one, or any denoiser called as
+            `D(video, sigma)`.
         settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32`, `float64` or `bfloat16`.
+
+    Raises:
+        ModelError: the model cannot be found or read.
+        DeviceError: there is no such device.
     """
 
     def __init__(
         self,
-        model: zoo.Model | DenoiserLike,
+        model: ModelLike,
         settings: EquilibriumSettings | None = None,
         *,
         device: str = "auto",
         dtype: str = "float32",
     ):
         self.device = choose_device(device)
+        if isinstance(model, str | Path):
+            # A path is never a name: it stays a folder, without a slash too.
+            model = zoo.load(model if isinstance(model, str) else str(model.absolute()))
         network, card = (
             (model.network, model.card.equilibrium)
             if isinstance(model, zoo.Model)
@@ -146,38 +158,68 @@ def _psnr(video: Tensor, truth: Tensor) -> float:
     return float(np.mean([psnr_of(value) for value in error.tolist()]))
 
 
-def reconstruct_array(
+@dataclass(frozen=True, eq=False)
+class ReconstructionResult:
+    """What `reconstruct` returns; each list has an entry for each measurement.
+
+    Attributes:
+        video: `(T, H, W)` of a measurement `(H, W)`, `(B, T, H, W)` of measurements `(B, H, W)`;
+            float32, or float64 where that is the dtype.
+        status: `converged`, `max_iter` or `diverged`.
+        residual: `||f(x) - x|| / ||f(x)||` of the iterate that the video comes from.
+        residual_trace: the residual of every evaluation.
+        evaluations: of the map.
+    """
+
+    video: np.ndarray
+    status: list[Status]
+    residual: list[float]
+    residual_trace: list[list[float]]
+    evaluations: list[int]
+
+
+def reconstruct(
     measurement: np.ndarray,
     mask: np.ndarray,
-    model: zoo.Model | DenoiserLike,
+    model: ModelLike = "pnp",
     settings: EquilibriumSettings | None = None,
     *,
     device: str = "auto",
     dtype: str = "float32",
     on_iteration: OnIteration | None = None,
-) -> Solution:
-    """Reconstruct arrays, without files: for notebooks.
+) -> ReconstructionResult:
+    """Reconstruct arrays, without files. For many measurements, keep one `Reconstructor`.
 
     Args:
         measurement: `(H, W)`, or `(B, H, W)` for several under one mask; y = sum_t mask_t x_t
             with x in [0, 1].
         mask: `(T, H, W)`.
-        model: from `zoo.load`, or any denoiser called as `D(video, sigma)`.
+        model: the name or the folder of a model, a loaded one, or any denoiser called as
+            `D(video, sigma)` with videos `(B, T, H, W)`.
         settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32`, `float64` or `bfloat16`.
         on_iteration: told the number of evaluations, the best residuals and the answer by now.
 
     Returns:
-        The solution; `solution.x` is `(B, T, H, W)` on the CPU.
+        The video, and how it converged.
 
     Raises:
         InputError: arrays that are no measurements with their mask, or, where that can be told,
             of frames in another unit.
+        ModelError: the model cannot be found or read.
         DeviceError: the memory is too small.
     """
     y, coding = np.asarray(measurement), np.asarray(mask)
-    y = y[None] if y.ndim == 2 else y
-    check_arrays(y, coding)
-    check_unit(y, coding)
-    return Reconstructor(model, settings, device=device, dtype=dtype)(y, coding, on_iteration)
+    batch = y[None] if y.ndim == 2 else y
+    check_arrays(batch, coding)
+    check_unit(batch, coding)
+    found = Reconstructor(model, settings, device=device, dtype=dtype)(batch, coding, on_iteration)
+    video = found.x.numpy()
+    return ReconstructionResult(
+        video[0] if y.ndim == 2 else video,
+        found.status,
+        found.residual,
+        found.residual_trace,
+        found.evaluations,
+    )

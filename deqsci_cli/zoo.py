@@ -211,7 +211,8 @@ def check_tensors(
 def _most_bytes(network: Denoiser) -> int:
     """How large a file of weights may be: in float64, with a header."""
     state = network.state_dict().values()
-    return 8 * sum(tensor.numel() for tensor in state) + 1000 * len(state) + MOST_BYTES
+    numbers: int = sum(tensor.numel() for tensor in state)
+    return 8 * numbers + 1000 * len(state) + MOST_BYTES
 
 
 def _weights(data: bytes, network: Denoiser) -> dict[str, Tensor]:

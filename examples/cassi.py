@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli import EquilibriumSettings, load_model, psnr
+from deqsci_cli.equilibrium.model import solve
 from deqsci_cli.physics.cassi import CASSI
 from deqsci_cli.physics.protocol import adjoint_test
-from deqsci_cli.report.metrics import psnr
 
 BANDS, SIDE, STEP = 8, 64, 2
 
@@ -35,7 +34,7 @@ def main() -> None:
     measurement = camera.A(truth)
     print(f"cube {tuple(truth.shape[1:])}, measurement {tuple(measurement.shape[1:])}")
     print(f"adjoint identity: off by {adjoint_test(camera):.0e}")
-    model = zoo.load("gap-tv")
+    model = load_model("gap-tv")
     for r in (0.0, 1.0):
         settings = EquilibriumSettings.from_card(model.card.equilibrium, consistency_relaxation=r)
         found = solve(model.network, camera, measurement, settings)

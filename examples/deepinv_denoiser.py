@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.io import load_capture
-from deqsci_cli.reconstructor import reconstruct_array
-from deqsci_cli.report.metrics import psnr
+from deqsci_cli import EquilibriumSettings, load_capture, psnr, reconstruct
 
 if find_spec("deepinv") is None:
     print("deepinv is not installed; `pip install deepinv`, then run this again")
@@ -33,6 +30,6 @@ measurement, mask, truth = (
     x[..., :64, :64] for x in (capture.measurements[0], capture.mask, capture.truth_of(0))
 )
 settings = EquilibriumSettings(sigma=0.05, tol=1e-2, max_iter=20)
-found = reconstruct_array(measurement, mask, denoiser, settings)
-quality = np.mean(psnr(found.x[0].numpy().clip(0, 1), truth))
+found = reconstruct(measurement, mask, denoiser, settings)
+quality = np.mean(psnr(found.video.clip(0, 1), truth))
 print(f"{quality:.2f} dB, {found.status[0]} in {found.evaluations[0]} evaluations")

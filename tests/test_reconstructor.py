@@ -7,7 +7,7 @@ import pytest
 
 from deqsci_cli import zoo
 from deqsci_cli.errors import InputError
-from deqsci_cli.reconstructor import Reconstructor, reconstruct_array
+from deqsci_cli.reconstructor import Reconstructor, reconstruct
 
 T, H, W = 3, 12, 16
 
@@ -52,7 +52,7 @@ BAD = {
 def test_arrays_are_held_to_what_files_are(model, fault):
     measurement, mask, words = BAD[fault]
     with pytest.raises(InputError, match=words):
-        reconstruct_array(measurement, mask, model)
+        reconstruct(measurement, mask, model)
     batch = measurement[None] if measurement.ndim == 2 else measurement
     with pytest.raises(InputError, match=words):
         Reconstructor(model)(batch, mask)
@@ -61,7 +61,7 @@ def test_arrays_are_held_to_what_files_are(model, fault):
 @pytest.mark.parametrize("white", [255, 4095])
 def test_frames_in_another_unit_are_refused(model, white):
     with pytest.raises(InputError, match="where white is 1"):
-        reconstruct_array(white * Y, MASK, model)
+        reconstruct(white * Y, MASK, model)
 
 
 @pytest.mark.parametrize("truth", [np.ones((T + 1, H, W)), np.ones((T, H, 1)), np.ones((H, W))])
@@ -71,10 +71,10 @@ def test_truths_must_fit(model, truth):
 
 
 def test_any_byte_order_stride_and_kind_of_number(model):
-    expected = reconstruct_array(Y, MASK, model).x
+    expected = reconstruct(Y, MASK, model).video
     turned = np.asfortranarray(Y[::-1])[::-1], MASK[:, :, ::-1].copy()[:, :, ::-1]
     for y, mask in (turned, (Y.astype(">f4"), MASK.astype(">i2")), (Y, MASK.astype(bool))):
-        assert reconstruct_array(y, mask, model).x.equal(expected)
+        np.testing.assert_array_equal(reconstruct(y, mask, model).video, expected)
 
 
 def test_a_mask_that_is_edited_in_place_is_another_mask(model):

@@ -17,7 +17,7 @@ from deqsci_cli.equilibrium.solvers import SOLVERS, picard
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.registry import ARCHITECTURES, build
 from deqsci_cli.physics.sensing import SensingOperator
-from deqsci_cli.reconstructor import Reconstructor, reconstruct_array
+from deqsci_cli.reconstructor import Reconstructor, reconstruct
 from deqsci_cli.registry import Registry
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -52,7 +52,7 @@ def test_ones_own_solver_start_and_map_are_used_with_the_settings_that_they_name
     @SOLVERS.register("half-steps")
     def half_steps(f, x0, *, max_iter, memory, on_iteration):
         told["solver"] = max_iter, memory
-        return picard(f, x0, tol=1e-9, max_iter=max_iter, damping=0.5, on_iteration=on_iteration)
+        return picard(f, x0, tol=1e-9, max_iter=max_iter, relaxation=0.5, on_iteration=on_iteration)
 
     @STARTS.register("grey")
     def grey(operator, measurement):
@@ -128,7 +128,7 @@ def test_arrays_are_reconstructed_by_any_callable(camera, dtype):
     run = Reconstructor(Frames(), settings, device="cpu", dtype=dtype)
     found = run(y.numpy(), operator.mask[0].numpy())
     assert found.x.shape == (2, 3, 8, 8) and torch.isfinite(found.x).all()
-    alone = reconstruct_array(y[0].numpy(), operator.mask[0].numpy(), shrink, device="cpu")
+    alone = reconstruct(y[0].numpy(), operator.mask[0].numpy(), shrink, device="cpu")
     assert alone.status == ["converged"]
 
 

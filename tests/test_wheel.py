@@ -37,6 +37,48 @@ def installed(tmp_path_factory):
     return python
 
 
+USER = """
+import numpy as np
+import deqsci_cli as d
+
+y, mask = np.ones((8, 8)), np.ones((4, 8, 8))
+result = d.reconstruct(y, mask, model="pnp", device="cpu")
+reveal_type(result.video)
+reveal_type(result.status)
+reveal_type(d.load_model("pnp").card.name)
+reveal_type(d.psnr(result.video, mask))
+reveal_type(d.load_capture("a.mat").frames)
+reveal_type(d.simulate(mask, mask))
+reveal_type(d.__version__)
+d.reconstruct(y, mask, model=3)
+d.reconstuct(y, mask)
+"""
+
+
+def test_a_users_mypy_sees_types(installed, tmp_path):
+    """Those of the wheel: without its `py.typed` mypy would see nothing."""
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(USER)
+    # PyTorch is large, and its types are not what is asked about.
+    settings = "[mypy]\nstrict = True\n[mypy-torch.*]\nfollow_imports = skip\n"
+    (tmp_path / "mypy.ini").write_text(settings)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-executable", str(installed), "user.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")},
+    )
+    told = [line.split(": ", 1)[1] for line in done.stdout.splitlines() if ": " in line]
+    types = [line.split('"')[1] for line in told if line.startswith("note: Revealed type")]
+    words = ("ndarray", "list[", "str", "list[", "int", "ndarray", "str")
+    assert len(types) == len(words), done.stdout + done.stderr
+    assert all(word in found for word, found in zip(words, types, strict=True)), types
+    errors = [line for line in told if line.startswith("error")]
+    assert len(errors) == 2, errors
+    assert "[arg-type]" in errors[0] and "[attr-defined]" in errors[1]
+
+
 def test_an_installed_wheel_reconstructs(installed, tmp_path):
     sample = REPOSITORY / "sample_data" / "wheel.mat"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

@@ -68,6 +68,7 @@ def train(
     from deqsci_cli.runtime.events import Note, Stepped, Validated
     from deqsci_cli.training import train as engine  # torch is slow to import
     from deqsci_cli.training.parallel import is_first
+    from deqsci_cli.training.settings import TrainConfig
 
     keep_freed_memory()
     given: dict[str, Any] = {
@@ -92,7 +93,7 @@ def train(
     }
     table = {} if config is None else read_toml(config)
     table |= {name: value for name, value in given.items() if value is not None}
-    run = build(engine.TrainConfig, override(table, settings or []), path=config)
+    run = build(TrainConfig, override(table, settings or []), path=config)
     with console.progress("loss", "residual", "rate", shown=is_first() and not quiet) as bar:
         task = bar.add_task("reading clips", total=None, loss="", residual="", rate="")
 

@@ -24,6 +24,7 @@ from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
+from deqsci_cli.physics.simulation import simulate as measure
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,8 @@ def simulate(config: SimulateConfig) -> Simulated:
         )
     else:
         mask = given
-    coded = (film.reshape(count, frames, *shape) * mask).sum(1)
-    full_range = float(mask.sum(0).max())
-    measurements = config.noise.apply(coded, rng, full_range=full_range)
+    clips = film.reshape(count, frames, *shape)
+    measurements = measure(clips, mask, config.noise, seed=rng)
     settings = {k: v for k, v in asdict(config).items() if k not in ("out", "overwrite")}
     write_capture(
         config.out,

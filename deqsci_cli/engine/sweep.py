@@ -52,7 +52,7 @@ class Sweep:
             value: of what is swept.
             seed: of added noise.
         """
-        recorded = capture.measurements[index]
+        recorded: np.ndarray = capture.measurements[index]
         if self.what == "noise":
             rng = np.random.default_rng(seed)
             return SensorNoise(read=value).apply(recorded, rng, full_range=1)

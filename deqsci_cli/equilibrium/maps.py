@@ -67,13 +67,16 @@ class GAPMap:
         """The video of a state."""
         if self.consistency_relaxation == 1:
             return state
-        return state[:, : self._shape.numel()].unflatten(1, self._shape)
+        video: Tensor = state[:, : self._shape.numel()].unflatten(1, self._shape)
+        return video
 
     def accumulated(self, state: Tensor) -> Tensor:
         """y1 of a state, in units of a white video's measurement."""
         if self.consistency_relaxation == 1:
             return self._target
-        return state[:, self._shape.numel() :].unflatten(1, self.measurement.shape[1:])
+        rest = state[:, self._shape.numel() :]
+        accumulated: Tensor = rest.unflatten(1, self.measurement.shape[1:])
+        return accumulated
 
     def select(self, samples: Tensor) -> GAPMap:
         """The map of some samples of the batch, given by their indices."""

@@ -71,7 +71,7 @@ def norms(x: Tensor) -> Tensor:
 def _sums(x: Tensor) -> Tensor:
     """The sum of every row of `(B, n)`, first of blocks, each summed by one thread."""
     whole = x.shape[1] // _BLOCK * _BLOCK
-    blocks = x[:, :whole].unflatten(1, (-1, _BLOCK)).sum(2)
+    blocks: Tensor = x[:, :whole].unflatten(1, (-1, _BLOCK)).sum(2)
     return blocks.sum(1) + x[:, whole:].sum(1)
 
 
@@ -275,5 +275,5 @@ def _weights(gram: Tensor, relative: float, absolute: float) -> Tensor:
     values, vectors = torch.linalg.eigh(gram * scale.unsqueeze(1) * scale.unsqueeze(2))
     values = torch.maximum(values, relative * values[:, -1:]).clamp(min=1e-300)
     coefficients = (vectors.mT @ scale.unsqueeze(2)) / values.unsqueeze(2)
-    weights = scale * (vectors @ coefficients)[..., 0]
-    return weights / weights.sum(1, keepdim=True)
+    weights: Tensor = scale * (vectors @ coefficients)[..., 0]
+    return weights.div(weights.sum(1, keepdim=True))

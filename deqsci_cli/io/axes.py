@@ -190,4 +190,5 @@ def centre_crop(pictures: Pictures, side: int | None) -> Pictures:
     if side is None:
         return pictures
     top, left = (centre(length, side) for length in pictures.shape[-2:])
-    return pictures[..., top : top + side, left : left + side]
+    middle: Pictures = pictures[..., top : top + side, left : left + side]
+    return middle

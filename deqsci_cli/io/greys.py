@@ -35,7 +35,7 @@ class Greys:
             return stored
         if stored.dtype == bool:
             return ~stored
-        return np.subtract(stored.dtype.type(self.top), stored)
+        return np.asarray(np.subtract(stored.dtype.type(self.top), stored))
 
 
 def greys(

@@ -119,7 +119,8 @@ def _dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
             return meant
     if dataset.id.get_type().get_class() == h5py.h5t.BITFIELD and dataset.dtype.itemsize == 1:
         return np.dtype(bool)  # as Julia and PyTables keep logical values
-    return dataset.dtype
+    dtype: np.dtype[Any] = dataset.dtype
+    return dtype
 
 
 def _problem(dataset: h5py.Dataset) -> str | None:

@@ -78,8 +78,8 @@ def write_preview(
 
 def to_8_bits(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
     """Intensities as 8-bit grey, clipped to `[0, white]`."""
-    scaled = np.nan_to_num(frames) / (white or 1.0)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    scaled: np.ndarray = np.nan_to_num(frames) / (white or 1.0)
+    return np.asarray(np.rint(scaled.clip(0, 1) * 255), np.uint8)
 
 
 def montage(frames: np.ndarray) -> np.ndarray:

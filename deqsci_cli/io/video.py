@@ -44,7 +44,7 @@ def read_video(
             the package `av`.
     """
     clip, white = _read(Path(path), start, count, step, itemsize=4)
-    return np.clip(np.divide(clip, white, dtype=np.float32), 0, 1)
+    return np.asarray(np.divide(clip, white, dtype=np.float32)).clip(0, 1)
 
 
 def read_video_uint8(

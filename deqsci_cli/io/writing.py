@@ -66,5 +66,5 @@ def _compact(values: np.ndarray, integers: tuple[type, ...], path: Path) -> np.n
     if np.allclose(values, whole, rtol=2.0**-22, atol=0) and whole.min() >= 0:
         for dtype in integers:
             if whole.max() <= np.iinfo(dtype).max:
-                return whole.astype(dtype)
+                return np.asarray(whole, dtype)
     return single(values, "the capture", path)

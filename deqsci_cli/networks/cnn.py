@@ -35,4 +35,5 @@ class CNN(FrameDenoiser):
         noise = frames
         for layer in self.layers[:-1]:
             noise = layer(noise).relu_()
-        return frames - self.layers[-1](noise)
+        estimate: Tensor = frames - self.layers[-1](noise)
+        return estimate

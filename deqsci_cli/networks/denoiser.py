@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -65,6 +66,10 @@ class Denoiser(nn.Module):
     """
 
     uses_measurement = False
+
+    if TYPE_CHECKING:  # the inherited one gives Any
+
+        def __call__(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor: ...
 
     def load_weights_from(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.

@@ -106,14 +106,16 @@ class BidirectionalRNN(Denoiser):
         passed = torch.stack(frames, dim=1).flatten(0, 1)
         both = zip(passed.split(chunk), entered.split(chunk), strict=True)
         noise = torch.cat([self._tail(torch.cat(pair, dim=1)) for pair in both])
-        return (alone - (levels * noise).view_as(alone))[..., :h, :w]
+        answer: Tensor = alone - (levels * noise).view_as(alone)
+        return answer[..., :h, :w]
 
     def _head(self, seen: Tensor, sigma: Tensor) -> Tensor:
         first, second = self.head
         small = F.pixel_unshuffle(seen, 2)
         level = sigma.expand(-1, -1, *small.shape[-2:])
         small = torch.cat((small, level), dim=1).contiguous(memory_format=torch.channels_last)
-        return second(first(small).relu_()).relu_()
+        features: Tensor = second(first(small).relu_())
+        return features.relu_()
 
     def _tail(self, features: Tensor) -> Tensor:
         first, second = self.tail

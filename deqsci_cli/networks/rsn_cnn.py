@@ -27,7 +27,7 @@ def transfer_matrices(weight: Tensor, grid: int = _GRID) -> Tensor:
     Returns:
         Complex `(grid * (grid // 2 + 1), out, in)`: a real kernel's other half is the conjugate.
     """
-    spectrum = torch.fft.rfft2(weight, s=(grid, grid))
+    spectrum: Tensor = torch.fft.rfft2(weight, s=(grid, grid))
     return spectrum.flatten(2).permute(2, 0, 1)
 
 
@@ -38,7 +38,8 @@ def operator_norm(weight: Tensor, grid: int = _GRID) -> Tensor:
     the convolution on the whole plane), which the norm of the reshaped kernel does not.
     Source: Sedghi, Gupta & Long, arXiv 1805.10408; Ryu et al., arXiv 1905.05406 ("real" SN).
     """
-    return torch.linalg.svdvals(transfer_matrices(weight, grid)).amax()
+    singular_values: Tensor = torch.linalg.svdvals(transfer_matrices(weight, grid))
+    return singular_values.amax()
 
 
 class SpectralConv2d(nn.Conv2d):

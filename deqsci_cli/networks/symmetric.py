@@ -50,7 +50,7 @@ class Symmetric(Denoiser):
             seen = [_exchange(v, exchanged).flip(reversed_) for v in (video, *measured)]
             answer = self.denoiser(seen[0], sigma, *seen[1:])
             total = total + _exchange(answer.flip(reversed_), exchanged)
-        return total / len(self.symmetries)
+        return total.div(len(self.symmetries))
 
 
 def _exchange(video: Tensor, exchanged: bool) -> Tensor:

@@ -53,4 +53,4 @@ def one_hot_mask(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nd
     """
     frames, height, width = shape
     chosen = rng.integers(frames, size=(height, width))
-    return (np.arange(frames)[:, None, None] == chosen).astype(np.float32)
+    return np.equal(np.arange(frames)[:, None, None], chosen).astype(np.float32)

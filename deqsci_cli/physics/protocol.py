@@ -76,4 +76,5 @@ def adjoint_test(operator: Physics, *, probes: int = 4, seed: int = 0) -> float:
 
 
 def _norms(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1)
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms

@@ -65,7 +65,7 @@ def compute_metrics(video: np.ndarray, truth: np.ndarray | None) -> dict[str, An
 
 def _blur(picture: np.ndarray) -> np.ndarray:
     valid = slice(_RADIUS, -_RADIUS)
-    return gaussian_filter(picture, _SIGMA, radius=_RADIUS)[valid, valid]
+    return np.asarray(gaussian_filter(picture, _SIGMA, radius=_RADIUS))[valid, valid]
 
 
 def _ssim(a: np.ndarray, b: np.ndarray) -> float:

@@ -245,9 +245,9 @@ class Bfloat16(Denoiser):
         self.network = network
         self.uses_measurement = network.uses_measurement
 
-    def forward(self, video: Tensor, *seen: Tensor | float) -> Tensor:
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         with torch.autocast(video.device.type, torch.bfloat16):
-            return self.network(video, *seen).to(video.dtype)
+            return self.network(video, sigma, *measured).to(video.dtype)
 
 
 @contextmanager

@@ -89,7 +89,8 @@ class _Reader:
                 raise
         if not good:
             raise value
-        return value
+        result: R = value
+        return result
 
     def end(self) -> None:
         """End the process, if there is one."""

@@ -151,7 +151,8 @@ class CaptureSampler(ClipSampler):
         if self.pictures and rng.random() < self.settings.picture_prob:
             clip = self.pictures[rng.integers(len(self.pictures))]
         frame = clip[[rng.integers(len(clip))]]
-        return self._crop(frame, 2 * self.patch_size, rng)[0]
+        piece: np.ndarray = self._crop(frame, 2 * self.patch_size, rng)[0]
+        return piece
 
     def _crop(self, clip: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
         return self.crop(
@@ -178,4 +179,5 @@ def own_mask(path: Path, side: int, option: str) -> np.ndarray:
             path=path,
             hint=f"use a smaller {option}",
         )
-    return mask / mask.max()
+    opened: np.ndarray = mask / mask.max()
+    return opened

@@ -103,10 +103,12 @@ def random_bend(side: int, rng: np.random.Generator) -> np.ndarray:
         rng: draws it; it varies within an eighth to a third of `side`, and no two pixels that
             are neighbours move by more than 0.8 of a pixel against each other.
     """
-    bend = rng.standard_normal((2, side, side))
-    bend = gaussian_filter(bend, (0, *[side * rng.uniform(1 / 16, 1 / 6)] * 2), mode="reflect")
+    bend: np.ndarray = rng.standard_normal((2, side, side))
+    scales = (0, *[side * rng.uniform(1 / 16, 1 / 6)] * 2)
+    bend = np.asarray(gaussian_filter(bend, scales, mode="reflect"))
     steepest = max(float(np.abs(np.diff(bend, axis=axis)).max()) for axis in (1, 2))
-    return bend * (rng.uniform(0, 0.8) / max(steepest, 1e-12))
+    bend *= rng.uniform(0, 0.8) / max(steepest, 1e-12)
+    return bend
 
 
 def exposures(frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -130,4 +132,4 @@ def random_outline(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarr
     """
     hills = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), min(shape) / 16)
     inside = hills > np.quantile(hills, rng.uniform(0.5, 0.9))
-    return gaussian_filter(inside.astype(np.float32), 0.7)
+    return np.asarray(gaussian_filter(inside.astype(np.float32), 0.7))

@@ -144,7 +144,7 @@ class _Training:
             check_recipe(config, saved.recipe)
             self.facts |= as_numbers(saved)
             on_event(Note(f"resumed at step {self.facts['step']}"))
-        self.began = time.monotonic() - self.facts["seconds"]
+        self.began: float = time.monotonic() - self.facts["seconds"]
         self.stage = make_stage(config, self.network, workers)
         #: the fixed points that later steps go on from
         self.alive = self.stage.states if isinstance(self.stage, EquilibriumStage) else {}

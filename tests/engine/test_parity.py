@@ -13,7 +13,7 @@ from deqsci_cli.io import load_capture
 from deqsci_cli.networks.registry import build
 from deqsci_cli.networks.rsn_cnn import operator_norm
 from deqsci_cli.physics.masks import make_mask
-from deqsci_cli.reconstructor import reconstruct_array
+from deqsci_cli.reconstructor import reconstruct
 from deqsci_cli.report.metrics import compute_metrics
 
 
@@ -26,8 +26,8 @@ def test_published_cnn_on_drop(tmp_path, shared_data):
     """38.14 dB after 100 iterations; benchmarks/parity.py has the other scenes and networks."""
     model = imported(tmp_path, shared_data / "weights" / "cnn.ckpt", "cnn")
     capture = load_capture(shared_data / "bench" / "drop8_cacti.mat")
-    found = reconstruct_array(capture.measurements[0], capture.mask, model)
-    assert compute_metrics(found.x[0].numpy(), capture.truth_of(0))["psnr"] == pytest.approx(
+    found = reconstruct(capture.measurements[0], capture.mask, model)
+    assert compute_metrics(found.video, capture.truth_of(0))["psnr"] == pytest.approx(
         38.14, abs=0.1
     )
 
@@ -50,7 +50,7 @@ def small(tmp_path, architecture, moving_scene, size):
 def test_the_published_iteration(tmp_path, moving_scene, architecture):
     """Up to 100 evaluations of GAP, mixed by Anderson's weights with 1e-2 on the Gram matrix."""
     model, y, mask = small(tmp_path, architecture, moving_scene, 0.2)
-    found = reconstruct_array(y, mask, model)
+    found = reconstruct(y, mask, model)
     assert found.evaluations[0] == 100
     gram = (mask**2).sum(0).clip(1e-20)
 
@@ -91,7 +91,7 @@ def test_a_normalised_network_runs_as_it_ran(tmp_path):
 def test_the_published_schedule(tmp_path, moving_scene):
     """FFDNet: ten iterations of accelerated GAP at each of four noise levels, and no more."""
     model, y, mask = small(tmp_path, "ffdnet", moving_scene, 0.05)
-    found = reconstruct_array(y, mask, model)
+    found = reconstruct(y, mask, model)
     gram = (mask**2).sum(0).clip(1e-20)
     frame = y / mask.sum(0).clip(1e-20)
     frame[mask.sum(0) == 0] = frame[mask.sum(0) > 0].mean()
@@ -102,4 +102,4 @@ def test_the_published_schedule(tmp_path, moving_scene):
         closer = x + mask * ((y1 - coded) / gram)
         x = model.network(torch.as_tensor(closer)[None].float(), float(sigma))[0].numpy()
     assert found.evaluations == [40]
-    np.testing.assert_allclose(found.x[0].numpy(), x, atol=1e-4)
+    np.testing.assert_allclose(found.video, x, atol=1e-4)

@@ -13,7 +13,7 @@ import pytest
 from deqsci_cli import zoo
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.masks import make_mask
-from deqsci_cli.reconstructor import reconstruct_array
+from deqsci_cli.reconstructor import reconstruct
 from deqsci_cli.report.metrics import compute_metrics
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "wheel.mat"
@@ -33,10 +33,10 @@ def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @learned
 def test_it_settles_and_beats_total_variation(name, sample):
     measurement, mask, truth = sample
-    found = reconstruct_array(measurement, mask, zoo.load(name))
-    plain = reconstruct_array(measurement, mask, zoo.load("gap-tv"))
+    found = reconstruct(measurement, mask, name)
+    plain = reconstruct(measurement, mask, "gap-tv")
     assert found.status == ["converged"]
-    ours, theirs = (compute_metrics(s.x[0].numpy(), truth) for s in (found, plain))
+    ours, theirs = (compute_metrics(s.video, truth) for s in (found, plain))
     assert ours["ssim"] > theirs["ssim"] + 0.01
     assert ours["psnr"] > theirs["psnr"] - 0.1  # pnp-rsn-cnn equals it, the others gain 2 dB
 
@@ -52,7 +52,7 @@ def test_any_number_of_frames_and_any_mask(name, frames, kind):
     columns = np.arange(40)[None, None, :]
     video = 0.2 + 0.6 * (columns > 10 + np.arange(frames)[:, None, None] / 2)
     video = np.broadcast_to(video, mask.shape).astype(np.float32)
-    found = reconstruct_array((mask * video).sum(0), mask, zoo.load(name))
+    found = reconstruct((mask * video).sum(0), mask, name)
     average = np.broadcast_to((mask * video).sum(0) / mask.sum(0).clip(1e-6), video.shape)
-    error = np.square(found.x[0].numpy() - video).mean()
+    error = np.square(found.video - video).mean()
     assert np.isfinite(error) and error < max(0.5 * np.square(average - video).mean(), 1e-3)

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from deqsci_cli.io import load_capture, read_mask
-from deqsci_cli.reconstructor import reconstruct_array
+from deqsci_cli.reconstructor import reconstruct
 from deqsci_cli.zoo import load
 
 FAST = ("--model", "gap-tv", "--preview", "none", "--scale", "255")
@@ -174,8 +174,8 @@ def test_dead_pixels_are_filled_and_hot_ones_stay_where_they_are(coded, model):
     network, truth = load(model), coded.film[:4] / 255
 
     def film(meas, mask):
-        found = reconstruct_array(meas.astype(np.float32) / 255, mask.astype(np.float32), network)
-        return found.x[0].numpy()
+        y = meas.astype(np.float32) / 255
+        return reconstruct(y, mask.astype(np.float32), network).video
 
     mask = coded.mask.copy()
     dead = np.zeros((32, 40), bool)

@@ -146,7 +146,7 @@ def _shake_hands(address: str) -> None:
     A client bounds how long it waits for a connection, but not for the greeting after it: at a
     port that accepts and says nothing it would wait for ever.
     """
-    from distributed.comm import connect
+    from distributed.comm.core import connect
     from distributed.security import Security
 
     async def greet() -> None:
