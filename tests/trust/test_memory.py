@@ -83,7 +83,7 @@ STAGES = {
     "scaling": ("io.capture", "scale_of_measurement"),
     "solving": ("reconstructor", "solve"),
     "writing": ("engine.batch.films", "write_film"),
-    "encoding": ("io.tiff", "write_film_tiff"),
+    "encoding": ("tifffile", "imwrite"),
     "previewing": ("engine.batch.films", "write_preview"),
     "measuring": ("engine.batch.films", "compute_metrics"),
     "reporting": ("engine.reconstruct", "Report"),
@@ -99,7 +99,8 @@ def test_at_every_stage(deqsci, coded, save, tmp_path, monkeypatch, left, module
     def no_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(importlib.import_module(f"deqsci_cli.{module}"), name, no_memory)
+    where = module if module == "tifffile" else f"deqsci_cli.{module}"
+    monkeypatch.setattr(importlib.import_module(where), name, no_memory)
     result = deqsci("reconstruct", path, *FAST[:2], "-o", tmp_path / "o", "--report")
     assert result.code == 4 and "memory" in result.told
     names = left(tmp_path / "o") if (tmp_path / "o").exists() else []
