@@ -135,10 +135,13 @@ class Container:
         return Stack(what, entry.shape, axes or entry.axes, assumed)
 
     def listing(self) -> str:
-        """The entries in words: `meas (256, 256), mask (256, 256, 8)`."""
+        """The entries in words: `meas (256, 256), mask (256, 256, 8)`; and their problems."""
         if not self.entries:
             return "no arrays at all"
-        shown = [f"{entry.name} {entry.shape}" for entry in list(self.entries.values())[:12]]
+        shown = [
+            f"{entry.name} {entry.shape}" + (f", {entry.problem}" if entry.problem else "")
+            for entry in list(self.entries.values())[:12]
+        ]
         return ", ".join(shown) + (", …" if len(self.entries) > 12 else "")
 
     @property

@@ -343,9 +343,16 @@ class TestTiff:
         with pytest.raises(InputError, match="measurement"):
             load_capture(tmp_path / "a.tif", mask=tmp_path / "a.tif")
 
-    def test_complex(self, tmp_path):
-        tifffile.imwrite(
-            tmp_path / "a.tif", np.ones((4, 11, 17), np.complex64), photometric="minisblack"
-        )
-        with pytest.raises(InputError):
-            read_film(tmp_path / "a.tif")
+    @pytest.mark.parametrize("name", [None, "video"])
+    def test_complex(self, tmp_path, name):
+        values, path = np.ones((4, 11, 17), np.complex64), tmp_path / "a.tif"
+        metadata = {"name": name} if name else None
+        with tifffile.TiffWriter(path) as file:
+            file.write(values, photometric="minisblack", metadata=metadata)
+        for read in (read_film, lambda path: load_capture(path, mask=path)):
+            with pytest.raises(InputError, match="of type complex64"):
+                read(path)
+        # The same pages of real numbers are read: nothing else is wrong with the file.
+        with tifffile.TiffWriter(path) as file:
+            file.write(values.real, photometric="minisblack", metadata=metadata)
+        assert read_film(path).frames.shape == values.shape

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import tifffile
+from PIL import Image
 from typer.main import get_command
 
 from deqsci_cli.cli.app import app
@@ -51,6 +52,25 @@ def test_simulation_is_decided_by_its_seed(run, video, tmp_path):
     np.testing.assert_array_equal(first, meas("b.h5", 1))
     assert not np.array_equal(first, meas("c.h5", 2))
     assert first.max() <= 4 * 255 * (1 + 1e-6) and len(np.unique(first)) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("crop", "top", "left"),
+    [("20x24+3+7", 3, 7), ("20x24+0+0", 0, 0), ("20x24+12+16", 12, 16), ("20x24", 6, 8)],
+)
+@pytest.mark.parametrize("size", [None, (11, 30)])
+def test_a_crop_has_the_pixels_of_its_place(run, video, tmp_path, crop, top, left, size):
+    """Those of the file, resampled as Pillow does it where another size is asked for."""
+    resize = ("--resize", f"{size[0]}x{size[1]}") if size else ()
+    run("simulate", video, "-o", tmp_path / "c.mat", "--frames", "4", "--crop", crop, *resize)
+    found = scipy.io.loadmat(tmp_path / "c.mat")["orig"].transpose(2, 0, 1)
+    expected = tifffile.imread(video)[:, top : top + 20, left : left + 24]
+    if size is None:
+        np.testing.assert_array_equal(found, expected)
+        return
+    frames = [Image.fromarray(frame.astype(np.float32)) for frame in expected]
+    resampled = [frame.resize(size[::-1], Image.Resampling.BICUBIC) for frame in frames]
+    np.testing.assert_allclose(found, np.clip(resampled, 0, 255), atol=0.01)
 
 
 def test_crop_resize_and_a_given_mask(run, video, tmp_path):

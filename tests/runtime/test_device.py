@@ -16,23 +16,34 @@ from deqsci_cli.reconstructor import Reconstructor
 from deqsci_cli.runtime import device as devices
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [("float32", "ieee"), ("tf32", "tf32")])
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_gpu_convolves_in_what_is_asked_for(dtype, expected, fails):
+@pytest.fixture
+def precision_of_cudnn():
+    """Put back after a test; it is a setting of the whole process."""
     before = torch.backends.cudnn.conv.fp32_precision
+    yield
+    torch.backends.cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", "ieee"), ("tf32", "tf32")])
+@pytest.mark.parametrize("before", ["ieee", "tf32"])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.usefixtures("precision_of_cudnn")
+def test_a_gpu_convolves_in_what_is_asked_for(dtype, expected, before, fails):
+    """Whatever the process had before, which it has again afterwards."""
+    torch.backends.cudnn.conv.fp32_precision = before
     model, seen = zoo.load("pnp-cnn"), []
 
     def note(*_: object) -> None:
         seen.append(torch.backends.cudnn.conv.fp32_precision)
         if fails:
-            raise ValueError
+            raise ValueError("on purpose")
 
     run = Reconstructor(model, EquilibriumSettings(max_iter=2), device="cpu", dtype=dtype)
     run.network.register_forward_hook(note)
     mask = np.ones((4, 8, 8), np.float32)
-    with pytest.raises(ValueError) if fails else nullcontext():
+    with pytest.raises(ValueError, match="on purpose") if fails else nullcontext():
         run(mask.sum(0)[None] / 2, mask)
-    assert seen and set(seen) == {expected}
+    assert len(seen) == (1 if fails else 2) and set(seen) == {expected}
     assert torch.backends.cudnn.conv.fp32_precision == before
 
 
