@@ -34,7 +34,7 @@ TRAIN = (
         "--set",
         "captures.frames=[4]",
         "--set",
-        "average=0.5",
+        "ema_decay=0.5",
         "--set",
         "solve.consistency_relaxation=1.0",
     ),
