@@ -158,7 +158,7 @@ def test_damaged_json(runs, commands, who):
 @pytest.mark.parametrize("who", ["report", "report beside", "manifest", "card"])
 def test_much_damaged_json(runs, commands, who):
     sound = json.loads((runs / READERS[who][0]).read_text())
-    attack(runs, commands, who, sample(spoilt(sound), 1000))
+    attack(runs, commands, who, sample(spoilt(sound), 500))
 
 
 def spoilt_tensors(file: Path) -> dict[str, bytes]:
