@@ -32,7 +32,7 @@ from deqsci_cli import reconstructor
 from deqsci_cli.runtime import device
 from deqsci_cli.engine.batch import work
 device.suitable_batch = lambda name, shape: 2
-work.choose_device = solving.choose_device = lambda name: torch.device("cpu")
+work.choose_device = reconstructor.choose_device = lambda name: torch.device("cpu")
 """
 
 
