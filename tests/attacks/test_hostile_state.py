@@ -30,7 +30,7 @@ TRAIN = (
     *("equilibrium", "--architecture", "cnn", "--steps", 4, "--batch-size", 2, "--patch-size", 16),
     *("--validate-every", 2, "--device", "cpu"),
     *("--set", "options.channels=4", "--set", "options.depth=2", "--set", "validation_side=16"),
-    *("--set", "captures.frames=[4]", "--set", "average=0.5", "--set", "solve.map=gap"),
+    *("--set", "captures.frames=[4]", "--set", "ema_decay=0.5", "--set", "solve.map=gap"),
 )
 LONGER = (*TRAIN, "--steps", 5, "--resume")
 # What stands in place of a value.

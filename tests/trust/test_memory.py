@@ -78,12 +78,12 @@ def test_what_would_fit_is_told(monkeypatch, free, side):
 
 
 STAGES = {
-    "reading": ("io.capture", "to_thw"),
+    "reading": ("io.header", "to_thw"),
     "scaling": ("io.capture", "scale_of_measurement"),
     "planning": ("io.header", "find_parts"),
     "solving": ("reconstructor", "solve"),
     "writing": ("engine.batch.films", "write_film"),
-    "encoding": ("io.tiff", "write_film_tiff"),
+    "encoding": ("io.film", "atomic_write"),
     "previewing": ("engine.batch.films", "write_preview"),
     "measuring": ("engine.batch.films", "compute_metrics"),
     "reporting": ("engine.reconstruct", "Report"),
