@@ -147,7 +147,7 @@ def load_state(
                 raise ValueError(f"{name!r} is {float(tensor):g}, not {facts.taken}")
         drawn = {_drawn(name, facts): state for name, state in states.items()}
         for name, state in states.items():
-            if state.dtype != torch.float32 or state.ndim != 4 or not state.isfinite().all():
+            if state.dtype != torch.float32 or state.ndim < 2 or not state.isfinite().all():
                 raise ValueError(f"{name!r} is no state of a fixed point")
     network.load_state_dict(_of("network", found))
     if mean is not None:

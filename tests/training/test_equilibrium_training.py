@@ -465,7 +465,9 @@ def test_the_card_and_what_it_is_good_for(films, tmp_path):
     card = model.card
     assert card.name == "small-gap" and card.summary == "cnn trained at its equilibrium"
     assert card.equilibrium == to_table(solve, only_changed=True)
-    assert set(card.equilibrium) == {"map", "sigma", "start", "max_iter", "tol"}
+    assert set(card.equilibrium) == {
+        "consistency_relaxation", "sigma", "start", "max_iter", "tol"
+    }  # fmt: skip
     assert EquilibriumSettings.from_card(card.equilibrium) == solve
     assert card.training["stage"] == "equilibrium"
     assert card.training["captures"] == {"frames": [3]}

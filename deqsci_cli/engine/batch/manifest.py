@@ -52,22 +52,15 @@ class ManifestEntry:
 
 def read_entry(output: Path) -> ManifestEntry | None:
     """The entry of a film; None where there is none, or one that is damaged."""
-    try:
-        return find_entry(output)
-    except DeqsciError:
-        return None
-
-
-def find_entry(output: Path) -> ManifestEntry | None:
-    """The entry of a film; None where there is none.
-
-    Raises:
-        InputError: there is one, but it is damaged: nothing says any more whose film it is.
-    """
     path = place_of(output)
-    if not os.path.lexists(path):
+    try:
+        if os.path.lexists(path):
+            return read_json(
+                path, ManifestEntry, what="record of this film", again=_ANEW, most=_MOST_BYTES
+            )
+    except DeqsciError:  # nothing says any more whose film it is
         return None
-    return read_json(path, ManifestEntry, what="record of this film", again=_ANEW, most=_MOST_BYTES)
+    return None
 
 
 def record_of(output: Path, run: str) -> Record | None:
