@@ -12,8 +12,8 @@ def main() -> None:
     """Run the command line; never returns."""
     mend_streams()
     came = answer_signals()  # before the long imports
-    settle_threads()
     try:
+        settle_threads()
         from deqsci_cli.cli.app import main as run
 
         run()
