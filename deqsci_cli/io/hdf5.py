@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +164,9 @@ def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping
 
     The file is made in memory first: HDF5 crashes the interpreter when a disk fills up under it.
     """
+    memory = BytesIO()
     # From format 1.8 on an attribute may exceed 64 KB, as the provenance of many inputs does.
-    with h5py.File(path, "w", driver="core", backing_store=False, libver=("v108", "v110")) as file:
+    with h5py.File(memory, "w", libver=("v108", "v110")) as file:
         for name, stack in stacks.items():
             dataset = file.create_dataset(
                 name, data=stack, chunks=(1, *stack.shape[1:]), compression="gzip", shuffle=True
@@ -173,9 +174,7 @@ def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping
             dataset.attrs["axes"] = "THW"
         for name, value in attributes.items():
             file.attrs[name] = value
-        file.flush()
-        image = file.id.get_file_image()
-    path.write_bytes(image)
+    path.write_bytes(memory.getbuffer())
 
 
 FORMAT = Format(

@@ -221,8 +221,9 @@ def _stored(stream: BufferedReader, path: Path, series: tifffile.TiffPageSeries)
     try:
         return np.asarray(series.asarray(maxworkers=1))
     except (ValueError, NotImplementedError) as error:
-        # Most compressions are in a package of their own, which is not asked of everybody.
-        if "imagecodecs" not in str(error):
+        # Most compressions are in a package of their own, which is not asked of everybody. (Not all
+        # versions of tifffile name it.)
+        if not any(words in str(error) for words in ("imagecodecs", "not supported")):
             raise
     compression = getattr(page.compression, "name", page.compression)
     numbers = [other.index for other in series if other is not None]
