@@ -9,6 +9,9 @@ def visible(text: str, keep: str = "") -> str:
     """A text in which what would steer a terminal, or start a line of its own, is spelt out.
 
     File names, keys and descriptions come from anywhere; `keep` is left as it is.
+
+    >>> print(visible("a" + chr(27) + "[31m"))
+    a\\x1b[31m
     """
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text

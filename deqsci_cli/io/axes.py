@@ -38,6 +38,9 @@ class Stack:
 def parse_axes(text: str) -> str:
     """An option's axes as a permutation of "THW" (N, Y, X are understood as T, H, W).
 
+    >>> parse_axes("yxn")
+    'HWT'
+
     Raises:
         UsageError: if it is no permutation.
     """

@@ -207,6 +207,9 @@ def chosen_frames(text: str | None, mask: Part) -> slice:
 def parse_frames(text: str) -> slice:
     """Which frames of a mask code a measurement: `10` for the first ten, `10:20` for those.
 
+    >>> parse_frames("10"), parse_frames("10:20")
+    (slice(0, 10, None), slice(10, 20, None))
+
     Raises:
         UsageError: the text is none of this, or chooses none.
     """

@@ -10,6 +10,9 @@ Selection = tuple[int | slice, ...]
 def parse_selection(text: str) -> Selection:
     """Comma-separated indices and Python slices.
 
+    >>> parse_selection("0,3:5")
+    (0, slice(3, 5, None))
+
     Raises:
         UsageError: the text is none of this.
     """
@@ -31,6 +34,9 @@ def parse_selection(text: str) -> Selection:
 
 def choose(selection: Selection, count: int) -> list[int]:
     """The indices chosen out of `count`, each once, in the order of the selection.
+
+    >>> choose(parse_selection("-1,0:2"), 4)
+    [3, 0, 1]
 
     Raises:
         UsageError: an index is not there, or nothing is chosen.
