@@ -12,6 +12,7 @@ from deqsci_cli.networks.denoiser import (
     convolution,
     frame_levels,
     frames_at_once,
+    pad_to_multiple,
 )
 from deqsci_cli.networks.ffdnet import FFDNet
 
@@ -84,11 +85,10 @@ class BidirectionalRNN(Denoiser):
         per_frame_residual: Tensor,
     ) -> Tensor:
         h, w = video.shape[-2:]
-        if h % 2 or w % 2:  # an odd size gets one more row or column, taken off at the end
-            video, normalized_measurement, per_frame_residual = (
-                F.pad(v, (0, w % 2, 0, h % 2), mode="replicate")
-                for v in (video, normalized_measurement, per_frame_residual)
-            )
+        # An odd size gets one more row or column, taken off at the end.
+        video, normalized_measurement, per_frame_residual = (
+            pad_to_multiple(v, 2) for v in (video, normalized_measurement, per_frame_residual)
+        )
         b, t = video.shape[:2]
         alone = self.frames(video, sigma)
         seen = torch.stack(
