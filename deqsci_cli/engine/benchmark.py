@@ -119,7 +119,7 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
                 keep = config.page and len(result.scenes) < PLAYERS
                 result.scenes.append(_scene(config, capture, index, models, on_event, keep=keep))
         except DeqsciError as error:
-            result.failures.append(Failure(str(path), str(error), error.hint, error.exit_code))
+            result.failures.append(Failure.of(path, error))
     if not result.scenes and not result.failures:
         raise InputError("no capture has truth to measure against")
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.io import Capture, check_absent, fingerprint, make_provenance, write_capture
+from deqsci_cli.io import Capture, check_absent, make_provenance, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
 from deqsci_cli.io.read_options import ReadOptions
@@ -71,7 +71,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
             {"read_options": asdict(config.read_options), "notes": capture.notes},
             seed=None,
             model=None,
-            inputs=map(fingerprint, capture.sources),
+            inputs=[version.as_input() for version in capture.versions],
             device="cpu",
         ),
         overwrite=config.overwrite,

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.read_errors import input_errors
@@ -33,6 +34,11 @@ class FileVersion:
 
     stamp: FileStamp
     sha256: str
+
+    def as_input(self) -> dict[str, Any]:
+        """As provenance and reports list a file that was read: path, hash and size."""
+        path, size = str(self.stamp.path), self.stamp.bytes
+        return {"path": path, "sha256": self.sha256, "bytes": size}
 
 
 def stamp_of(stream: BufferedReader, path: Path) -> FileStamp:

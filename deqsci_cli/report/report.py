@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.json_file import read_json
 from deqsci_cli.io.provenance import plain
@@ -102,6 +102,11 @@ class Failure:
     error: str
     hint: str | None
     exit_code: int
+
+    @classmethod
+    def of(cls, path: Path, error: DeqsciError) -> Failure:
+        """The failure of an input, by the error that it raised."""
+        return cls(str(path), str(error), error.hint, error.exit_code)
 
 
 @dataclass

@@ -65,9 +65,8 @@ def test_without_a_denoiser_the_fixed_point_is_the_projection_of_the_start(make,
     found = picard(f, f.start(x0), tol=1e-13, max_iter=10)
     assert found.status == ["converged"] * 2
     assert disagreement(operator, f.video(found.x), y) < 1e-11
-    if (
-        f.consistency_relaxation == 1
-    ):  # the nearest consistent video, by an outside road: least norm from zero
+    if f.consistency_relaxation == 1:
+        # The nearest consistent video, by an outside road: least norm from zero.
         torch.testing.assert_close(found.x, operator.project(x0, y))
 
 
@@ -86,7 +85,7 @@ def test_the_larger_the_relaxation_the_less_the_fixed_point_agrees_with_the_data
         missing = y - operator.A(f.video(found.x))
         left, right = r * f.accumulated(found.x) * white, (1 - r) * missing + r * y
         torch.testing.assert_close(left, right, rtol=0, atol=1e-8)
-    assert misfits[0] < 1e-9 and misfits[1] > 1e-4
+    assert misfits[0] < 1e-9 and misfits[1] > 1e-4 and misfits[-1] > 1e-3
     assert misfits == sorted(misfits)
 
 

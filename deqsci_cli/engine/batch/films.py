@@ -77,7 +77,7 @@ def write_outputs(
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,
         notes=capture.notes,
-        sources=tuple(Source(str(v.stamp.path), v.sha256, v.stamp.bytes) for v in capture.versions),
+        sources=tuple(Source(**version.as_input()) for version in capture.versions),
         **solution.facts(place),
         **compute_metrics(video, capture.truth_of(job.index)),
     )

@@ -104,7 +104,7 @@ def plan(config: ReconstructConfig) -> Plan:
         except DeqsciError as error:
             if config.fail_fast:
                 raise
-            failures.append(_failure(path, error))
+            failures.append(Failure.of(path, error))
     _check_twins(jobs)
     own = [config.out / name for name in (REPORT, *((PAGE,) if config.page else ()))]
     written = [*own, config.out / LOCK, *(place_of(job.output) for job in jobs)]
@@ -162,7 +162,7 @@ def _headers(
                 continue
             if config.fail_fast:
                 raise
-            failures.append(_failure(path, error))
+            failures.append(Failure.of(path, error))
     return headers, failures, passed_over
 
 
@@ -199,10 +199,6 @@ def _read_files(
         yield config.read_options.mask
 
 
-def _failure(path: Path, error: DeqsciError) -> Failure:
-    return Failure(str(path), str(error), error.hint, error.exit_code)
-
-
 def _names(inputs: Sequence[Path]) -> dict[Path, str]:
     """A name for each input's films: its stem, with as much of what sets it apart as needed."""
     stems = Counter(path.stem.casefold() for path in inputs)
@@ -216,11 +212,6 @@ def _names(inputs: Sequence[Path]) -> dict[Path, str]:
             name = f"{real(path).parent.name}-{name}"
         names[path] = name
     return names
-
-
-def _stem(name: str, index: int, count: int) -> str:
-    """What the files of one of an input's measurements are called."""
-    return name if count == 1 else f"{name}_{index:0{len(str(count - 1))}d}"
 
 
 def _check_twins(jobs: Sequence[Job]) -> None:

@@ -73,7 +73,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         if isinstance(found, Capture):
             captures[place] = found
         else:
-            done[place] = _failure(left[place], found)
+            done[place] = Failure.of(left[place].input, found)
     for alike in _by_mask(captures):
         jobs = [task.jobs[place] for place in alike]
         results = _reconstruct(order, jobs, [captures[place] for place in alike], on_iteration)
@@ -109,7 +109,7 @@ def _reconstruct(
             _timed, order, measurements, captures[0].mask, truths, on_iteration
         ).result()
     except (DeviceError, ModelError) as error:
-        return [_failure(job, error) for job in jobs]
+        return [Failure.of(job.input, error) for job in jobs]
     each = seconds / len(jobs)
     return [
         _written(job, write_outputs, order, job, capture, solution, number, each)
@@ -125,7 +125,7 @@ def _written(job: Job, write: Callable[..., Record], *arguments: Any) -> Record 
     except StorageError:
         raise
     except DeqsciError as error:
-        return _failure(job, error)
+        return Failure.of(job.input, error)
 
 
 def _read(order: Order, jobs: Iterable[Job]) -> Iterator[Capture | DeqsciError]:
@@ -210,10 +210,6 @@ def _reconstructor(
             hint="start again with --resume when nothing writes to it",
         )
     return Reconstructor(found, settings, device=device, dtype=dtype)
-
-
-def _failure(job: Job, error: DeqsciError) -> Failure:
-    return Failure(str(job.input), str(error), error.hint, error.exit_code)
 
 
 def split(
