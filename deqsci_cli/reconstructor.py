@@ -15,7 +15,7 @@ from torch import Tensor
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
-from deqsci_cli.io import check_arrays, check_truth, check_unit
+from deqsci_cli.io import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
@@ -97,6 +97,7 @@ class Reconstructor:
         on_iteration: OnIteration | None = None,
         *,
         truths: Sequence[np.ndarray | None] = (),
+        seen: np.ndarray | None = None,
     ) -> Reconstruction:
         """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
 
@@ -106,6 +107,8 @@ class Reconstructor:
             on_iteration: see `equilibrium.model.solve`.
             truths: the frames `(k, H, W)`, k <= T, of each measurement, where they are known; they
                 are only compared with.
+            seen: booleans `(B, H, W)`: pixels whose value tells something, None for all. The values
+                of the others (clipped, broken) do not count.
 
         Returns:
             The solution; its `x` is `(B, T, H, W)`, on the CPU.
@@ -119,8 +122,13 @@ class Reconstructor:
         for truth in truths:
             if truth is not None:
                 check_truth(truth, len(mask), mask)
+        if seen is not None:
+            seen = check_seen(np.asarray(seen), measurements)
+            measurements = np.where(seen, measurements, 0)
         with memory_errors(self.device, mask.shape), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
+            if seen is not None:
+                operator = operator.with_seen(torch.from_numpy(seen).to(self.device))
             y = _tensor(measurements).to(self.device, self.precision)
             known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
             psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}

@@ -91,3 +91,20 @@ def test_a_mask_that_is_edited_in_place_is_another_mask(model):
     first = again(Y[None], mine).x
     mine[...] = 0
     assert again(Y[None], MASK).x.equal(first)
+
+
+def test_pixels_that_tell_nothing_are_as_closed_ones():
+    """What stands at an unseen pixel decides nothing, and is the answer of a mask closed there."""
+    rng = np.random.default_rng(5)
+    mask = rng.random((4, 16, 16)).astype(np.float32)
+    y = (mask * rng.random((2, 4, 16, 16))).sum(1).astype(np.float32)
+    seen = rng.random((2, 16, 16)) > 0.2
+    run = Reconstructor("gap-tv")
+    told = run(np.where(seen, y, np.float32(7)), mask, seen=seen).x
+    for number in (0, 1):
+        closed = run(np.where(seen, y, 0)[number][None], mask * seen[number]).x[0]
+        torch.testing.assert_close(told[number], closed, atol=2e-5, rtol=0)
+    assert run(y, mask, seen=np.ones_like(seen)).x.equal(run(y, mask).x)
+    seen[1] = False
+    with pytest.raises(InputError, match="no pixel of measurement 1"):
+        run(y, mask, seen=seen)

@@ -2,7 +2,7 @@
 
 from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
 from deqsci_cli.io.capture import Capture, check_options, load_capture
-from deqsci_cli.io.checks import check_arrays, check_truth, check_unit
+from deqsci_cli.io.checks import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
 from deqsci_cli.io.formats import SUFFIXES
@@ -31,6 +31,7 @@ __all__ = [
     "check_budget",
     "check_no_capture",
     "check_options",
+    "check_seen",
     "check_truth",
     "check_unit",
     "describe",

@@ -87,6 +87,34 @@ def check_truth(
     _check_numbers(truth, "truth", path)
 
 
+def check_seen(
+    seen: np.ndarray, measurements: np.ndarray, *, path: Path | None = None
+) -> np.ndarray:
+    """The map of pixels that tell something, itself.
+
+    Args:
+        seen: booleans as the measurements (N, H, W).
+
+    Raises:
+        InputError: it is no such map, or no pixel of a measurement tells anything.
+    """
+    if seen.dtype != np.bool_ or seen.shape != measurements.shape:
+        raise InputError(
+            f"the map of pixels that tell something is {seen.dtype} {seen.shape}",
+            path=path,
+            hint=f"booleans, as the measurements: {measurements.shape}",
+        )
+    if not (left := seen.any((1, 2))).all():
+        raise InputError(
+            f"no pixel of measurement {int(np.argmin(left))} tells anything: all are clipped, "
+            "broken or not numbers",
+            path=path,
+            hint="leave it out with --measurements, or check the saturation level, the dark frame "
+            "and the list of bad pixels",
+        )
+    return seen
+
+
 def check_unit(measurements: np.ndarray, mask: np.ndarray) -> None:
     """Refuse measurements of frames in another unit than white = 1, where that can be told.
 

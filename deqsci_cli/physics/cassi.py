@@ -20,13 +20,14 @@ class CASSI(SensingOperator):
         mask: `(L, H, W)`, one camera for the whole batch, or `(B, L, H, W)`; a mask `(H, W)` that
             is the same for all bands is `mask.expand(L, -1, -1)`.
         step: columns between two neighbouring bands, at least 0.
+        seen: as for `SensingOperator`.
     """
 
-    def __init__(self, mask: Tensor, step: int = 1):
+    def __init__(self, mask: Tensor, step: int = 1, seen: Tensor | None = None):
         if step < 0:
             raise ValueError(f"the step between bands must not be negative, as {step} is")
         self.step = step
-        super().__init__(mask)
+        super().__init__(mask, seen)
 
     def _add_up(self, coded: Tensor) -> Tensor:
         b, bands, h, w = coded.shape
@@ -42,5 +43,5 @@ class CASSI(SensingOperator):
             return measurement.unsqueeze(1).expand(-1, bands, -1, -1)
         return measurement.unfold(-1, width, self.step).transpose(1, 2)
 
-    def _of(self, mask: Tensor) -> Self:
-        return type(self)(mask, self.step)
+    def _of(self, mask: Tensor, seen: Tensor | None) -> Self:
+        return type(self)(mask, self.step, seen)

@@ -21,24 +21,28 @@ class SensingOperator:
 
     Args:
         mask: `(T, H, W)`, one camera for the whole batch, or `(B, T, H, W)`.
+        seen: booleans `(B, H, W)`, shaped as a measurement: pixels whose value tells something.
+            The others (clipped, broken) count as closed, for their own measurement alone: the
+            mask stays shared. None for all.
     """
 
-    def __init__(self, mask: Tensor):
+    def __init__(self, mask: Tensor, seen: Tensor | None = None):
         if mask.ndim not in (3, 4):
             raise ValueError(f"a mask is (T, H, W) or (B, T, H, W), not {tuple(mask.shape)}")
         self.mask = mask if mask.ndim == 4 else mask.unsqueeze(0)
+        self.seen = seen
         #: `sum_t mask_t**2`, `(B or 1, H, W)`: the diagonal of `A A^T`
-        self.gram = self._add_up(self.mask.square())
+        self.gram = self._of_seen(self._add_up(self.mask.square()))
         self.open = self.gram > 0
         self._inverse_gram = torch.where(self.open, 1 / self.gram.clamp(min=1e-20), 0.0)
 
     def A(self, video: Tensor) -> Tensor:
         """Code the frames and add them up: `(B, T, H, W)` to `(B, H, W)`."""
-        return self._add_up(self.mask * video)
+        return self._of_seen(self._add_up(self.mask * video))
 
     def A_adjoint(self, measurement: Tensor) -> Tensor:
         """The adjoint: `(B, H, W)` to `(B, T, H, W)`."""
-        return self.mask * self._spread(measurement)
+        return self.mask * self._spread(self._of_seen(measurement))
 
     def pseudo_inverse(self, measurement: Tensor) -> Tensor:
         """The least-norm video with this measurement, `A_adjoint(y / gram)`."""
@@ -63,8 +67,9 @@ class SensingOperator:
         `(y - sum_{s != t} mask_s x_s) / max mask`, `(B, T, H, W)`: of a video that agrees with
         the measurement, each frame as its mask shows it.
         """
-        residual = self._spread(measurement - self.A(video))
-        return (self.mask * video + residual) / self._peak
+        coded = self.mask * video
+        coded = coded + self._spread(measurement - self._add_up(coded))
+        return (coded if self.seen is None else coded * self._spread(self.seen)) / self._peak
 
     @cached_property
     def _peak(self) -> Tensor:
@@ -72,13 +77,28 @@ class SensingOperator:
 
     def subset(self, samples: Tensor) -> Self:
         """The operator of some samples of the batch (indices)."""
+        seen = None if self.seen is None else self.seen[samples]
         if self.mask.shape[0] == 1:
-            return self
-        return self._of(self.mask[samples])
+            return self if seen is None else self._of(self.mask, seen)
+        return self._of(self.mask[samples], seen)
 
     def to(self, target: torch.device | torch.dtype) -> Self:
         """The same operator on another device, or in another precision."""
-        return self._of(self.mask.to(target))
+        seen = self.seen
+        if seen is not None and isinstance(target, torch.device):
+            seen = seen.to(target)
+        return self._of(self.mask.to(target), seen)
+
+    def with_seen(self, seen: Tensor | None) -> Self:
+        """The same camera for measurements of which only these pixels `(B, H, W)` tell something.
+
+        The mask is shared, not copied.
+        """
+        return self._of(self.mask, seen)
+
+    def _of_seen(self, measurement: Tensor) -> Tensor:
+        """A measurement with zeros where nothing is seen."""
+        return measurement if self.seen is None else torch.where(self.seen, measurement, 0.0)
 
     def _add_up(self, coded: Tensor) -> Tensor:
         """Coded frames `(B, T, H, W)` to the measurement that they make."""
@@ -88,6 +108,6 @@ class SensingOperator:
         """The adjoint of `_add_up`; frames that are all alike may be given once, `(B, 1, H, W)`."""
         return measurement.unsqueeze(1)
 
-    def _of(self, mask: Tensor) -> Self:
+    def _of(self, mask: Tensor, seen: Tensor | None) -> Self:
         """An operator of this kind with another mask."""
-        return type(self)(mask)
+        return type(self)(mask, seen)

@@ -180,3 +180,43 @@ def test_what_is_derived_from_an_operator_is_of_its_kind():
     for derived in (part, part.to(torch.float64), part.subset(torch.tensor([0]))):
         assert type(derived) is Shifted
         torch.testing.assert_close(derived.A(video), operator.A(video)[1:])
+
+
+class TestSeen:
+    """Pixels that tell nothing, for one measurement of several under a shared mask."""
+
+    def both(self, shape=(3, 4, 5, 6)):
+        mask = masks("grey", shape[1:], 11)
+        rng = torch.Generator().manual_seed(12)
+        seen = torch.rand(shape[0], *shape[2:], generator=rng) > 0.3
+        told = SensingOperator(mask, seen)
+        closed = SensingOperator(mask * seen[:, None])  # the same, a mask for each sample
+        x = torch.rand(shape, generator=rng, dtype=torch.float64)
+        y = torch.rand(shape[0], *shape[2:], generator=rng, dtype=torch.float64)
+        return told, closed, x, y
+
+    def test_is_a_mask_closed_there(self):
+        told, closed, x, y = self.both()
+        # What stands at an unseen pixel does not count, however large.
+        for measurement in (y, torch.where(told.seen, y, 1e6)):
+            same = dict(atol=1e-12, rtol=0)
+            torch.testing.assert_close(told.gram, closed.gram, **same)
+            torch.testing.assert_close(told.A(x), closed.A(x), **same)
+            for name in ("A_adjoint", "pseudo_inverse", "normalized_measurement"):
+                ours, theirs = (getattr(o, name)(measurement) for o in (told, closed))
+                torch.testing.assert_close(ours, theirs, **same)
+            torch.testing.assert_close(
+                told.project(x, measurement), closed.project(x, measurement), **same
+            )
+        y = torch.where(told.seen, y, 0.0)
+        ours, theirs = (o.per_frame_residual(x, y) * o._peak for o in (told, closed))
+        torch.testing.assert_close(ours, theirs, **same)
+
+    def test_adjoint_subset_and_device(self):
+        told, _, x, y = self.both()
+        assert adjoint_test(told, seed=3) <= 1e-10
+        chosen = torch.tensor([2, 0])
+        torch.testing.assert_close(told.subset(chosen).A(x[chosen]), told.A(x)[chosen])
+        assert told.subset(chosen).mask is told.mask
+        assert told.to(torch.float32).seen is told.seen
+        assert told.to(torch.device("cpu")).A(x).equal(told.A(x))
