@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from deqsci_cli import zoo
 from deqsci_cli.errors import InputError

@@ -213,7 +213,7 @@ class TestSeen:
         torch.testing.assert_close(ours, theirs, **same)
 
     def test_adjoint_subset_and_device(self):
-        told, _, x, y = self.both()
+        told, _, x, _ = self.both()
         assert adjoint_test(told, seed=3) <= 1e-10
         chosen = torch.tensor([2, 0])
         torch.testing.assert_close(told.subset(chosen).A(x[chosen]), told.A(x)[chosen])
