@@ -106,7 +106,7 @@ def evaluate(
 
     keep_freed_memory()
     config = BenchmarkConfig(
-        captures=options.expand([benchmark], besides=read_options.mask).paths,
+        captures=options.expand([benchmark], besides=read_options.files().values()).paths,
         models=tuple(name.strip() for name in models.split(",")),
         read_options=replace(read_options, frames=mask_frames),
         measurements=measurements,

@@ -26,13 +26,13 @@ def inspect(
 
     import numpy as np
 
-    from deqsci_cli.io import describe
+    from deqsci_cli.io import describe, load_capture
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
-        capture = read_options.load(file)
+        capture = load_capture(file, read_options)
     except (InputError, UsageError) as error:
         facts["capture"] = None
         reason = str(error)

@@ -8,7 +8,7 @@ import glob
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -54,6 +54,28 @@ Frames = Annotated[
 NoTruth = Annotated[
     bool, typer.Option("--no-truth", help="Leave the file's ground truth out, as if it had none.")
 ]
+Camera = Annotated[
+    Path | None,
+    typer.Option(help="File that describes the camera: .toml by hand, .h5 by deqsci calibrate."),
+]
+Dark = Annotated[
+    str | None, typer.Option(help="File with the dark frame, or the black level, as stored.")
+]
+Flat = Annotated[str | None, typer.Option(help="File with the flat field.")]
+FrameGains = Annotated[
+    str | None,
+    typer.Option(help="Brightness of the lamp in each frame: a text file, or 1,0.9,1.1 …"),
+]
+BadPixels = Annotated[
+    str | None, typer.Option(help="File with a map of broken pixels (not 0), or auto.")
+]
+Saturation = Annotated[
+    str | None, typer.Option(help="Stored value of clipped pixels, auto (the default), or none.")
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(help="Standard deviation of the measurement's noise (white is 1), or auto."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0 …")]
 Dtype = Annotated[
     str,
@@ -75,6 +97,13 @@ def make_read_options(
     nan: Nan = "refuse",
     frames: Frames = None,
     no_truth: NoTruth = False,
+    camera: Camera = None,
+    dark: Dark = None,
+    flat: Flat = None,
+    frame_gains: FrameGains = None,
+    bad_pixels: BadPixels = None,
+    saturation: Saturation = None,
+    noise: Noise = None,
 ) -> ReadOptions:
     """How captures are to be understood, by the options of a command line.
 
@@ -84,7 +113,22 @@ def make_read_options(
     from deqsci_cli.io.read_options import ReadOptions  # its libraries are slow to import
 
     return ReadOptions(
-        mask, measurement_key, mask_key, truth_key, axes, scale, nan, frames, not no_truth
+        mask=mask,
+        measurement_key=measurement_key,
+        mask_key=mask_key,
+        truth_key=truth_key,
+        axes=axes,
+        scale=scale,
+        nan=nan,
+        frames=frames,
+        truth=not no_truth,
+        camera=camera,
+        dark=dark,
+        flat=flat,
+        frame_gains=frame_gains,
+        bad_pixels=bad_pixels,
+        saturation=saturation,
+        noise=noise,
     )
 
 
@@ -140,13 +184,13 @@ class Named:
     lists: tuple[Path, ...]
 
 
-def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
+def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
     """Files named one by one or by quoted globs, folders, lists and stdin; each once, in order.
 
     Args:
         patterns: files; globs; folders, which stand for the captures directly in them; `@FILE`
             with a path a line; `-` for paths on stdin.
-        besides: a file that a folder or a glob does not stand for: the mask among the captures.
+        besides: files that a folder or a glob does not stand for: the mask among the captures.
 
     Raises:
         InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
@@ -168,8 +212,9 @@ def expand(patterns: list[str], *, besides: Path | None = None) -> Named:
         else:
             paths.append(Path(pattern))
             continue
-        if besides is not None and exists(besides):
-            found = [p for p in found if not same_file(p, besides)]
+        for other in besides:
+            if exists(other):
+                found = [p for p in found if not same_file(p, other)]
         if not found:
             raise InputError(f"'{pattern}' stands for no file")
         paths += found

@@ -84,7 +84,7 @@ def reconstruct(
 
     keep_freed_memory()
     size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
-    named = options.expand(inputs, besides=read_options.mask)
+    named = options.expand(inputs, besides=read_options.files().values())
     config = ReconstructConfig(
         inputs=named.paths,
         found=named.found,

@@ -17,7 +17,14 @@ from deqsci_cli.engine.batch.selection import choose, parse_selection
 from deqsci_cli.engine.sweep import Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError
-from deqsci_cli.io import Capture, atomic_write, check_absent, fingerprint, make_provenance
+from deqsci_cli.io import (
+    Capture,
+    atomic_write,
+    check_absent,
+    fingerprint,
+    load_capture,
+    make_provenance,
+)
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.io.read_options import ReadOptions
@@ -111,7 +118,7 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
         on_event(Note(_CODED_ANEW))
     for path in config.captures:
         try:
-            capture = config.read_options.load(path)
+            capture = load_capture(path, config.read_options)
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
@@ -199,7 +206,8 @@ def _scores(
             label = f"{name}, {sweep.what} {value:g}"
         with peak_memory(run.device) as memory:
             began = time.perf_counter()
-            found = run(measurement[None], capture.mask, truths=[truth])
+            seen = None if (known := capture.seen(index)) is None else known[None]
+            found = run(measurement[None], capture.mask, truths=[truth], seen=seen)
             seconds = time.perf_counter() - began
         video = found.x[0].float().numpy()
         score = Score(
@@ -236,9 +244,9 @@ def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> Non
     if config.sweep is not None:
         need_matplotlib()
     files = _outputs(config, out)
-    mask = config.read_options.mask
     models = (zoo.find(name) for name in config.models)
-    check_no_overlap(files, [*config.captures, *([mask] if mask else []), *models])
+    beside = config.read_options.files().values()
+    check_no_overlap(files, [*config.captures, *beside, *models])
     check_absent(files, overwrite=overwrite)
 
 

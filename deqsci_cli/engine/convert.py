@@ -8,7 +8,7 @@ from pathlib import Path
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.io import Capture, check_absent, make_provenance, write_capture
+from deqsci_cli.io import Capture, check_absent, load_capture, make_provenance, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
 from deqsci_cli.io.read_options import ReadOptions
@@ -56,10 +56,9 @@ class ConvertConfig:
 
 def convert_capture(config: ConvertConfig) -> Capture:
     """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
-    mask = config.read_options.mask
-    check_no_overlap([config.out], [config.source, *([mask] if mask else [])])
+    check_no_overlap([config.out], [config.source, *config.read_options.files().values()])
     check_absent([config.out], overwrite=config.overwrite)
-    capture = config.read_options.load(config.source)
+    capture = load_capture(config.source, config.read_options)
     write_capture(
         config.out,
         measurements=capture.measurements,

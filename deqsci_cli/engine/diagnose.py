@@ -12,6 +12,7 @@ from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import UsageError
+from deqsci_cli.io import load_capture
 from deqsci_cli.io.axes import centre_crop
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.physics.sensing import SensingOperator
@@ -100,13 +101,15 @@ def diagnose(config: DiagnoseConfig, on_event: OnEvent = ignore) -> list[Diagnos
     )
     diagnoses = []
     for path in config.inputs:
-        capture = config.read_options.load(path)
+        capture = load_capture(path, config.read_options)
         for sentence in capture.notes:
             on_event(Note(f"{path.name}: {sentence}"))
         mask = _tensor(capture.mask, config.side).to(device)
         y = _tensor(capture.measurements[:1], config.side).to(device)
         with memory_errors(device), convolutions_in("float32"):
-            operator = SensingOperator(mask)
+            seen = capture.seen(0)
+            known = None if seen is None else torch.from_numpy(centre_crop(seen, config.side)[None])
+            operator = SensingOperator(mask, None if known is None else known.to(device))
             with torch.no_grad():
                 f = make_map(network, operator, y, settings)
                 state = start_state(f, settings)

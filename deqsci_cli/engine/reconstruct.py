@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -25,7 +26,7 @@ from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.io import Capture, make_provenance, only_run, remove_leftovers
+from deqsci_cli.io import Capture, load_capture, make_provenance, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.pages import PAGE, page_of_run, write_page
@@ -56,14 +57,14 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
     """
     began = time.perf_counter()
     if config.cluster is not None:  # its workers may stand in another folder
-        options, folder = config.read_options, Path(config.model)
+        folder = Path(config.model)
         if zoo.find(config.model) == folder:
             config = replace(config, model=str(folder.absolute()))
         config = replace(
             config,
             inputs=tuple(path.absolute() for path in config.inputs),
             out=config.out.absolute(),
-            read_options=replace(options, mask=options.mask and options.mask.absolute()),
+            read_options=config.read_options.absolute(),
             found=tuple(path.absolute() for path in config.found),
         )
     planned = plan(config)
@@ -86,15 +87,15 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             with deferred_interrupt():
                 report = run.write_report()
         if config.page and report.measurements:
-            read = _read_apart if config.several else ReadOptions.load
+            read = _read_apart if config.several else load_capture
             page = page_of_run(report, config.out, read_capture=read)
             write_page(page, config.out / PAGE, overwrite=True)
         return report
 
 
-def _read_apart(options: ReadOptions, path: Path) -> Capture:
+def _read_apart(path: Path, options: ReadOptions) -> Capture:
     """A capture, from the process that has read it for the run and still knows its mask."""
-    return isolated(options.load, path)
+    return isolated(partial(load_capture, options=options), path)
 
 
 class _Reconstruction:
@@ -174,7 +175,7 @@ class _Reconstruction:
             fingerprint=self.plan.model.fingerprint,
             settings=self.plan.settings,
             read_options=config.read_options,
-            mask=self.plan.mask,
+            beside=self.plan.beside,
             device=config.device,
             dtype=config.dtype,
             seed=config.seed,

@@ -1,7 +1,7 @@
 """Files in, files out: numpy arrays on this side, never torch."""
 
 from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
-from deqsci_cli.io.capture import Capture, check_options, load_capture
+from deqsci_cli.io.capture import Capture, load_capture
 from deqsci_cli.io.checks import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
@@ -11,6 +11,7 @@ from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.preview import need_preview, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
+from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.io.stack import read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
 from deqsci_cli.io.writing import write_capture
@@ -24,13 +25,13 @@ __all__ = [
     "FileSummary",
     "Film",
     "OwnFilmError",
+    "ReadOptions",
     "as_read",
     "atomic_write",
     "check_absent",
     "check_arrays",
     "check_budget",
     "check_no_capture",
-    "check_options",
     "check_seen",
     "check_truth",
     "check_unit",

@@ -40,7 +40,12 @@ class _Fit:
 
 
 def compare(
-    measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray, *, same_unit: bool = False
+    measurements: np.ndarray,
+    mask: np.ndarray,
+    truth: np.ndarray,
+    *,
+    same_unit: bool = False,
+    seen: np.ndarray | None = None,
 ) -> tuple[float, tuple[str, ...]]:
     """Compare each measurement that has all of its truth with `sum_t mask_t truth_t`.
 
@@ -49,13 +54,14 @@ def compare(
         mask: (T, H, W).
         truth: (K, H, W).
         same_unit: the file says that measurement and truth have one unit; no factor is sought.
+        seen: (N, H, W), the pixels that tell something; None for all.
 
     Returns:
         The factor that the measurements have over mask x truth where they are in another unit
         (a mask of 0 and 255, a measurement that an 8-bit camera has scaled to its own peak), else
         1; and sentences on that factor and on measurements that differ all the same.
     """
-    fits = _fits(measurements, mask, truth)
+    fits = _fits(measurements, mask, truth, seen)
     factor = 1.0 if same_unit else _common_factor(fits)
     notes = []
     if factor > 1:
@@ -121,13 +127,20 @@ def check_one_mask(
         )
 
 
-def _fits(measurements: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> list[_Fit]:
+def _fits(
+    measurements: np.ndarray,
+    mask: np.ndarray,
+    truth: np.ndarray,
+    seen_pixels: np.ndarray | None = None,
+) -> list[_Fit]:
     """The fit of each measurement that has all of its truth, and is not black."""
     frames, found = len(mask), []
     for index in range(min(len(measurements), len(truth) // frames)):
         part = truth[index * frames : (index + 1) * frames]
         seen = np.einsum("thw,thw->hw", mask, part).astype(np.float64)
         y = measurements[index].astype(np.float64)
+        if seen_pixels is not None:
+            y, seen = y * seen_pixels[index], seen * seen_pixels[index]
         energy, square = float(np.vdot(y, y)), float(np.vdot(seen, seen))
         if energy > 0 and square > 0:
             found.append(_Fit(index, float(np.vdot(seen, y)) / square, energy, square))

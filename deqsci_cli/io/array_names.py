@@ -12,12 +12,17 @@ NAMES = {
     "measurement": ("meas", "measurement", "measurements", "y"),
     "mask": ("mask", "masks", "phi"),
     "truth": ("orig", "truth", "gt", "ground_truth", "video"),
+    "dark": ("dark", "dark_frame", "black"),
+    "flat": ("flat", "flat_field"),
+    "bad_pixels": ("bad_pixels", "bad", "defects"),
     "film": ("video", "orig", "film", "truth", "gt", "ground_truth"),
 }
 # The option that names it; of films the truth alone has one.
-_OPTIONS = {role: f"{role}-key" for role in NAMES} | {"film": "truth-key"}
+_OPTIONS = {role: f"{role}-key" for role in ("measurement", "mask", "truth")} | {
+    "film": "truth-key"
+}
 # The ranks that each may have, the likelier first.
-_RANKS = {"measurement": (2, 3), "mask": (3, 2), "truth": (3, 2), "film": (3, 2)}
+_RANKS = {role: (3, 2) if role in ("mask", "truth", "film") else (2, 3) for role in NAMES}
 
 
 def find_key(
@@ -76,11 +81,12 @@ def need_key(
     key = find_key(container, role, explicit, taken=taken)
     if key is not None:
         return key
-    hint = f"name it with --{_OPTIONS[role]}"
     if alone:
         hint = f"call it {NAMES[role][0]} in the file"
         hint += f"; of a truth, --{_OPTIONS[role]} names it" if role == "film" else ""
-    elif role == "mask":
+    else:
+        hint = f"name it with --{_OPTIONS[role]}"
+    if role == "mask" and not alone:
         hint += ", or give the mask's own file with --mask"
     raise InputError(
         f"which array is the {role} is not clear; the file holds {container.listing()}",

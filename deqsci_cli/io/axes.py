@@ -26,13 +26,15 @@ _SYNONYMS = str.maketrans({"N": "T", "Z": "T", "F": "T", "Y": "H", "X": "W"})
 class Stack:
     """An array whose axes are to be found: its name in messages, shape, and axes if known.
 
-    `assumed` axes are the usual ones of the file's format: nothing in the file says so.
+    `assumed` axes are the usual ones of the file's format: nothing in the file says so. Of one that
+    is `turned`, the rows are the columns of the others.
     """
 
     what: str
     shape: tuple[int, ...]
     axes: str | None
     assumed: bool = False
+    turned: bool = False
 
 
 def parse_axes(text: str) -> str:
@@ -163,7 +165,8 @@ def _full(stack: Stack) -> str | None:
 
 def _picture(stack: Stack, axes: str) -> tuple[int, int]:
     axes = axes if _is_deep(stack) else axes.replace("T", "")
-    return stack.shape[axes.index("H")], stack.shape[axes.index("W")]
+    height, width = stack.shape[axes.index("H")], stack.shape[axes.index("W")]
+    return (width, height) if stack.turned else (height, width)
 
 
 def _is_deep(stack: Stack) -> bool:

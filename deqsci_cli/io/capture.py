@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import InputError
 from deqsci_cli.io.agreement import check_one_mask, compare
-from deqsci_cli.io.axes import parse_axes
 from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion
-from deqsci_cli.io.header import Part, chosen_frames, find_parts, open_capture, parse_frames
-from deqsci_cli.io.nan_policy import check_nan_policy, replaced
-from deqsci_cli.io.scale import (
-    check_recorded,
-    check_scale,
-    scale_of_measurement,
-    scale_of_video,
-)
+from deqsci_cli.io.header import Opened, Part, chosen_frames, find_parts, open_capture
+from deqsci_cli.io.nan_policy import replaced
+from deqsci_cli.io.read_errors import enough_memory
+from deqsci_cli.io.read_options import ReadOptions
+from deqsci_cli.io.scale import check_recorded, scale_of_measurement, scale_of_video
+from deqsci_cli.io.sensor import correct, true_mask
 from deqsci_cli.io.units import (
     White,
     check_level,
@@ -42,10 +40,13 @@ class Capture:
         scale: stored value = scale * value here, for truth, films, and measurements that truth
             does not show to be in another unit; never the mask.
         scale_rule: how the scale was found, as a sentence.
-        sources: every file read.
         replaced: what was replaced because it was no number, as sentences.
         notes: all that a user should know of how it was read, `replaced` among it, as sentences.
-        versions: of the file with the measurements and, if it has one, of the mask's own file.
+        version: of the file with the measurements; None for one that was not read.
+        beside: versions of the other files, by what they are for: `mask`, `dark` …
+        unseen: (N, H, W) uint8, why a pixel tells nothing (an index of `sensor.REASONS`), 0 where
+            it does; None where all do.
+        noise, photons: of the camera, see `camera.Camera`.
 
     Raises:
         InputError: if shapes disagree, values are not finite, the mask is negative or all closed.
@@ -57,13 +58,18 @@ class Capture:
     truth: np.ndarray | None
     scale: float
     scale_rule: str
-    sources: tuple[Path, ...]
     replaced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    versions: tuple[FileVersion, ...] = ()
+    version: FileVersion | None = None
+    beside: dict[str, FileVersion] = field(default_factory=dict)
+    unseen: np.ndarray | None = None
+    noise: str | None = None
+    photons: float | None = None
 
     def __post_init__(self) -> None:
         check_arrays(self.measurements, self.mask, path=self.path)
+        if self.unseen is not None and self.unseen.shape != self.measurements.shape:
+            raise InputError("the map of unseen pixels has another shape", path=self.path)
         if self.truth is not None:
             check_truth(self.truth, self.count * self.frames, self.mask, path=self.path)
 
@@ -82,6 +88,17 @@ class Capture:
         """(H, W)."""
         return int(self.mask.shape[1]), int(self.mask.shape[2])
 
+    @property
+    def versions(self) -> tuple[FileVersion, ...]:
+        """Of every file that was read, that of the measurements first."""
+        return (*((self.version,) if self.version else ()), *self.beside.values())
+
+    def seen(self, index: int) -> np.ndarray | None:
+        """The pixels (H, W) of a measurement that tell something; None for all."""
+        if self.unseen is None or not self.unseen[index].any():
+            return None
+        return np.asarray(self.unseen[index] == 0)
+
     def truth_of(self, index: int) -> np.ndarray | None:
         """The truth frames (k, H, W), k <= T, of measurement `index`; None if there are none."""
         if not 0 <= index < self.count:
@@ -92,24 +109,15 @@ class Capture:
         return part if len(part) else None
 
 
-def load_capture(
-    path: str | Path,
-    *,
-    mask: str | Path | None = None,
-    measurement_key: str | None = None,
-    mask_key: str | None = None,
-    truth_key: str | None = None,
-    axes: str | None = None,
-    scale: float | None = None,
-    nan: str = "refuse",
-    frames: str | None = None,
-    truth: bool = True,
-) -> Capture:
+def load_capture(path: str | Path, options: ReadOptions | None = None, **changes: Any) -> Capture:
     """Read a capture from .mat (v5, v7.3), HDF5 or TIFF, told by the header.
 
     Keys: options win; then `meas`, `mask`, `orig` and common other names; then the only array of
     a fitting rank. Axes: the option (an order of "THW") wins; MATLAB files are (H, W, ·), TIFF
     pages (·, H, W), our HDF5 files say it; else the layout in which the picture sizes agree.
+
+    What the camera did is undone (`sensor`): black level and flat field; the lamp's gains and the
+    true place of the mask go into the mask; pixels that tell nothing are marked.
 
     The scale (the stored value of white) is, in this order: the option; what a file of our own
     records; with truth, its peak by type and maximum (`scale.scale_of_video`); without, from the
@@ -121,51 +129,52 @@ def load_capture(
 
     Args:
         path: the file with the measurement.
-        mask: the file with the mask, None for the same file.
-        nan: what is done about values that are NaN or infinite, one of `nan_policy.NAN_POLICIES`.
-        frames: those of the mask that code a measurement, see `parse_frames`; None for all.
-        truth: whether truth is read; without, the capture is as if there were none.
+        options: how it is to be understood; None for the defaults.
+        changes: fields of `ReadOptions` to have other than in `options`: `mask="mask.mat"`.
 
     Raises:
         InputError: for a file that cannot be read or does not hold a capture.
-        UsageError: for an axes, scale, nan or frames option that cannot be meant.
+        UsageError: for an option that cannot be meant.
     """
-    check_options(axes, scale, nan, frames, truth_key, truth)
-    with open_capture(path, mask) as (source, mask_source):
-        parts = find_parts(
-            source,
-            mask_source,
-            measurement_key=measurement_key,
-            mask_key=mask_key,
-            truth_key=truth_key,
-            axes=axes,
-            truth=truth,
-        )
-        mended: list[str] = []
-        notes = list(parts.notes)
+    options = ReadOptions.of(options, **changes)
+    with enough_memory("read", path), open_capture(path, options) as opened:
+        return _read(opened, options)
 
-        def numbers(of: Part) -> np.ndarray:
-            array, sentence = replaced(of.read(), of.what, nan, of.container.path)
-            mended.extend([sentence] if sentence else [])
-            return array
 
-        raw = numbers(parts.measurement)
-        coding = _mask(numbers(parts.mask), chosen_frames(frames, parts.mask), mask_source, notes)
-        film = None if parts.truth is None else numbers(parts.truth)
-        versions = [source.version()]
-        if mask is not None:
-            versions.append(mask_source.version())
+def _read(opened: Opened, options: ReadOptions) -> Capture:
+    """The capture of opened files."""
+    source, camera = opened.source, opened.camera
+    parts = find_parts(opened, options)
+    mended: list[str] = []
+    notes = list(parts.notes)
+
+    def numbers(of: Part) -> tuple[np.ndarray, np.ndarray | None]:
+        array, bad, sentence = replaced(of.read(), of.what, options.nan, of.container.path)
+        mended.extend([sentence] if sentence else [])
+        return array, bad
+
+    raw, not_numbers = numbers(parts.measurement)
+    chosen = chosen_frames(camera.frames, parts.mask)
+    coding = _mask(numbers(parts.mask)[0], chosen, opened.mask, notes)
+    coding = true_mask(coding, camera, opened.mask.path)
+    film = None if parts.truth is None else numbers(parts.truth)[0]
+    pictures = {role: numbers(part)[0] for role, part in parts.camera.items()}
+    version, beside = source.version(), opened.versions()
     if film is not None and len(film) > (most := len(raw) * len(coding)):
         notes.append(f"the truth has {len(film)} frames; the first {most} are the measurements'")
         film = film[:most]
+    corrected = correct(raw, coding, camera, pictures, source.path, not_numbers=not_numbers)
+    raw, notes = corrected.measurements, [*notes, *corrected.notes]
 
-    white = _find_white(source, scale, raw, coding, film)
+    white = _find_white(source, camera.scale, raw, coding, film)
     measurements = measurements_in_white(raw, white, source.path)
     coding = divided(coding, 1.0)
     if film is not None:
         film = truth_in_white(film, white, source.path)
         check_one_mask(measurements, coding, film, source.path)
-        factor, sentences = compare(measurements, coding, film, same_unit=source.scale is not None)
+        factor, sentences = compare(
+            measurements, coding, film, same_unit=source.scale is not None, seen=corrected.seen
+        )
         measurements = divided(measurements, factor)
         notes += sentences
     notes += check_level(measurements, raw, coding, white, source.path)
@@ -176,35 +185,14 @@ def load_capture(
         truth=film,
         scale=white.value,
         scale_rule=white.rule,
-        sources=tuple(dict.fromkeys((source.path, mask_source.path))),
         replaced=tuple(mended),
         notes=(*mended, *notes),
-        versions=tuple(versions),
+        version=version,
+        beside=beside,
+        unseen=corrected.unseen,
+        noise=camera.noise,
+        photons=camera.photons,
     )
-
-
-def check_options(
-    axes: str | None,
-    scale: float | None,
-    nan: str,
-    frames: str | None,
-    truth_key: str | None,
-    truth: bool,
-) -> None:
-    """Refuse what `load_capture` could not be meant to do, whatever the file.
-
-    Raises:
-        UsageError: an option is none of those that it can be.
-    """
-    check_nan_policy(nan)
-    if axes is not None:
-        parse_axes(axes)
-    if scale is not None:
-        check_scale(scale)
-    if frames is not None:
-        parse_frames(frames)
-    if truth_key is not None and not truth:
-        raise UsageError("--truth-key names the truth, --no-truth leaves it out", hint="choose")
 
 
 def _mask(stack: np.ndarray, chosen: slice, source: Container, notes: list[str]) -> np.ndarray:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.array_names import find_key, need_key
 from deqsci_cli.io.axes import parse_axes, resolve, to_thw
+from deqsci_cli.io.camera import PICTURES, Camera
 from deqsci_cli.io.container import Container
-from deqsci_cli.io.file_version import FileStamp
-from deqsci_cli.io.mask_file import open_mask
+from deqsci_cli.io.file_version import FileStamp, FileVersion, read_version
+from deqsci_cli.io.frames import parse_frames
 from deqsci_cli.io.opening import open_container
+from deqsci_cli.io.orientation import turns
+from deqsci_cli.io.read_options import ReadOptions
+from deqsci_cli.io.shared_file import SharedFile, open_shared
 
 
 class OwnFilmError(InputError):
@@ -27,7 +32,7 @@ class Part:
     """An array of a capture.
 
     Attributes:
-        what: `measurement`, `mask` or `truth`.
+        what: `measurement`, `truth`, or one of `camera.PICTURES`.
         container: its file, and
         name: its name there.
         axes: their order, a permutation of "THW".
@@ -59,18 +64,51 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """The arrays of a capture.
+    """The arrays of a capture and its camera.
 
     Attributes:
         measurement, mask: these.
         truth: None where there is none, or none that can be used.
-        notes: why not, as sentences.
+        camera: `dark`, `flat` and `bad_pixels`, those of them that there are.
+        notes: why there is no truth, as sentences.
     """
 
     measurement: Part
     mask: Part
     truth: Part | None
+    camera: dict[str, Part]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The files of a capture, opened.
+
+    Attributes:
+        source: the one with the measurements.
+        camera: what its file and the options say of the camera.
+        beside: the other files with arrays, by what is in them.
+        others: the other files without: numbers, the camera's table.
+    """
+
+    source: Container
+    camera: Camera
+    beside: dict[str, SharedFile]
+    others: dict[str, FileVersion] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> Container:
+        """The file with the mask."""
+        return self.beside.get("mask", self.source)
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """Of all files but the first, by what they are for."""
+        shared = {role: file.stamp for role, file in self.beside.items()}
+        return shared | {role: version.stamp for role, version in self.others.items()}
+
+    def versions(self) -> dict[str, FileVersion]:
+        """The same with their content."""
+        return {role: file.version() for role, file in self.beside.items()} | self.others
 
 
 @dataclass(frozen=True)
@@ -81,59 +119,45 @@ class CaptureHeader:
         count: N, its measurements.
         shape: (T, H, W).
         stamp: of the file with the measurements.
-        mask: the stamp of the mask's own file; None where the mask lies in the capture.
+        beside: the stamps of the other files that it is read with, by what they are for.
     """
 
     count: int
     shape: tuple[int, int, int]
     stamp: FileStamp
-    mask: FileStamp | None
+    beside: dict[str, FileStamp]
 
 
 def read_header(
-    path: str | Path,
-    *,
-    mask: str | Path | None = None,
-    measurement_key: str | None = None,
-    mask_key: str | None = None,
-    truth_key: str | None = None,
-    axes: str | None = None,
-    frames: str | None = None,
-    truth: bool = True,
+    path: str | Path, options: ReadOptions | None = None, **changes: Any
 ) -> CaptureHeader:
     """Look into a capture's header; no pixel is read. The arguments are `load_capture`'s.
 
     Raises:
         InputError: a file cannot be read or does not hold a capture.
         OwnFilmError: it is a film that `reconstruct` wrote.
-        UsageError: axes or frames that cannot be meant.
+        UsageError: options that cannot be meant.
     """
-    with open_capture(path, mask) as (source, mask_source):
-        parts = find_parts(
-            source,
-            mask_source,
-            measurement_key=measurement_key,
-            mask_key=mask_key,
-            truth_key=truth_key,
-            axes=axes,
-            truth=truth,
-        )
+    options = ReadOptions.of(options, **changes)
+    with open_capture(path, options) as opened:
+        parts = find_parts(opened, options)
         count, height, width = parts.measurement.shape
-        used = range(parts.mask.shape[0])[chosen_frames(frames, parts.mask)]
-        own_mask = None if mask is None else mask_source.stamp
-        return CaptureHeader(count, (len(used), height, width), source.stamp, own_mask)
+        used = range(parts.mask.shape[0])[chosen_frames(opened.camera.frames, parts.mask)]
+        return CaptureHeader(
+            count, (len(used), height, width), opened.source.stamp, opened.stamps()
+        )
 
 
 @contextmanager
-def open_capture(
-    path: str | Path, mask: str | Path | None
-) -> Iterator[tuple[Container, Container]]:
-    """The files with the measurement and with the mask; one and the same for no mask of its own.
+def open_capture(path: str | Path, options: ReadOptions) -> Iterator[Opened]:
+    """The files of a capture and of its camera.
 
     Raises:
         InputError: see `open_container`.
         OwnFilmError: for a film that `reconstruct` wrote.
+        UsageError: the camera's file cannot be understood.
     """
+    camera = options.read_camera()
     with open_container(path) as source:
         if (source.provenance or {}).get("command") == "reconstruct":
             raise OwnFilmError(
@@ -141,48 +165,51 @@ def open_capture(
                 path=path,
                 hint="give the capture that it was made from",
             )
-        yield source, source if mask is None else open_mask(mask)
+        files = camera.files | ({} if options.camera is None else {"camera": options.camera})
+        beside = {role: open_shared(files[role]) for role in PICTURES if role in files}
+        rest = {role: file for role, file in files.items() if role not in beside}
+        yield Opened(source, camera, beside, {role: read_version(p) for role, p in rest.items()})
 
 
-def find_parts(
-    source: Container,
-    mask_source: Container,
-    *,
-    measurement_key: str | None = None,
-    mask_key: str | None = None,
-    truth_key: str | None = None,
-    axes: str | None = None,
-    truth: bool = True,
-) -> Parts:
-    """Find a capture's arrays in its opened files; nothing but headers is read.
+def find_parts(opened: Opened, options: ReadOptions) -> Parts:
+    """Find the arrays of a capture and its camera; nothing but headers is read.
 
     Raises:
         InputError: an array cannot be found or read, or the axes are open.
         UsageError: axes that cannot be meant.
     """
-    given = None if axes is None else parse_axes(axes)
+    source, camera, mask_source = opened.source, opened.camera, opened.mask
+    given = None if camera.axes is None else parse_axes(camera.axes)
 
     # What is known by name is set aside first, so that a single array of another name is found.
-    mask_name = find_key(mask_source, "mask", mask_key, guess=False)
-    truth_name = find_key(source, "truth", truth_key, guess=False)
+    mask_name = find_key(mask_source, "mask", camera.mask_key, guess=False)
+    truth_name = find_key(source, "truth", options.truth_key, guess=False)
     aside = [name for name in (truth_name,) if name]
     if mask_source is source and mask_name:
         aside.append(mask_name)
-    measurement_name = need_key(source, "measurement", measurement_key, taken=aside)
+    measurement_name = need_key(source, "measurement", camera.measurement_key, taken=aside)
     if mask_name is None:
         taken = [measurement_name, *aside] if mask_source is source else []
         mask_name = need_key(mask_source, "mask", taken=taken)
 
-    chosen = [("measurement", source, measurement_name), ("mask", mask_source, mask_name)]
+    chosen: dict[str, tuple[Container, str]] = {
+        "measurement": (source, measurement_name),
+        "mask": (mask_source, mask_name),
+    }
+    for role, file in opened.beside.items():
+        if role != "mask":
+            chosen[role] = file, need_key(file, role, alone=True)
     notes: tuple[str, ...] = ()
-    if truth and truth_name is not None:
-        reason = None if truth_key is not None else _unusable(source, truth_name)
+    if options.truth and truth_name is not None:
+        reason = None if options.truth_key is not None else _unusable(source, truth_name)
         if reason is None:
-            chosen.append(("truth", source, truth_name))
+            chosen["truth"] = source, truth_name
         else:
             notes = (f"truth not used: {reason}",)
-    parts = _ordered(chosen, given)
-    return Parts(parts[0], parts[1], parts[2] if len(parts) == 3 else None, notes)
+    parts = _ordered(chosen, given, turned=turns(camera.orientation))
+    measurement, mask, truth = (parts.pop(name, None) for name in ("measurement", "mask", "truth"))
+    assert measurement is not None and mask is not None
+    return Parts(measurement, mask, truth, parts, notes)
 
 
 def chosen_frames(text: str | None, mask: Part) -> slice:
@@ -204,26 +231,6 @@ def chosen_frames(text: str | None, mask: Part) -> slice:
     return chosen
 
 
-def parse_frames(text: str) -> slice:
-    """Which frames of a mask code a measurement: `10` for the first ten, `10:20` for those.
-
-    >>> parse_frames("10"), parse_frames("10:20")
-    (slice(0, 10, None), slice(10, 20, None))
-
-    Raises:
-        UsageError: the text is none of this, or chooses none.
-    """
-    first, colon, last = text.strip().partition(":")
-    numbers = [first, last] if colon else ["0", first]
-    if all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
-        start, stop = map(int, numbers)
-        if start < stop:
-            return slice(start, stop)
-    raise UsageError(
-        f"--frames {text!r} chooses no frames of a mask", hint="for example 10, or 10:20"
-    )
-
-
 def _unusable(container: Container, name: str) -> str | None:
     """Why an array can be no truth whatever the capture, None if it can."""
     shape = container.entries[name].shape
@@ -236,18 +243,30 @@ def _unusable(container: Container, name: str) -> str | None:
     return None
 
 
-def _ordered(chosen: Sequence[tuple[str, Container, str]], given: str | None) -> list[Part]:
-    """The arrays with the orders of their axes, in which their picture sizes agree."""
-    for _, container, name in chosen:
+def _ordered(
+    chosen: Mapping[str, tuple[Container, str]], given: str | None, *, turned: bool
+) -> dict[str, Part]:
+    """The arrays with the orders of their axes, in which their picture sizes agree.
+
+    Args:
+        turned: the mask's rows are the picture's columns.
+    """
+    for container, name in chosen.values():
         container.check(name)
-    stacks = [container.stack(name, f"{what} {name!r}", given) for what, container, name in chosen]
-    path = chosen[0][1].path
+    stacks = {
+        what: container.stack(name, f"{what} {name!r}", given)
+        for what, (container, name) in chosen.items()
+    }
+    path = chosen["measurement"][0].path
+    stacks["mask"] = replace(stacks["mask"], turned=turned)
     try:
-        orders = resolve(stacks, path=path)
+        orders = resolve([*stacks.values()], path=path)
     except InputError as error:
-        if len(stacks) == 3:
+        if "truth" in stacks:
             with suppress(InputError):
-                resolve(stacks[:2], path=path)
+                resolve([s for what, s in stacks.items() if what != "truth"], path=path)
                 error.hint = f"{error.hint}; --no-truth leaves the truth out"
         raise
-    return [Part(*each, order) for each, order in zip(chosen, orders, strict=True)]
+    return {
+        what: Part(what, *chosen[what], order) for what, order in zip(stacks, orders, strict=True)
+    }

@@ -43,12 +43,16 @@ def check_finite(array: np.ndarray, what: str, path: Path | None) -> None:
         )
 
 
-def replaced(array: np.ndarray, what: str, policy: str, path: Path) -> tuple[np.ndarray, str]:
-    """An array (·, H, W) without NaN and infinities, and a sentence on that, empty for none.
+def replaced(
+    array: np.ndarray, what: str, policy: str, path: Path
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """An array (·, H, W) without NaN and infinities, where they were, and a sentence on that.
+
+    Where there were none, the map is None and the sentence empty.
 
     Args:
         array: left as it is; a copy is made where something changes.
-        what: `measurement`, `mask` or `truth`.
+        what: `measurement`, `mask`, `truth` …
         policy: `zero`, or `median` of the finite values among the eight around, in the same
             picture; a patch of them is filled from its edge inwards.
 
@@ -56,7 +60,7 @@ def replaced(array: np.ndarray, what: str, policy: str, path: Path) -> tuple[np.
         InputError: a picture has no finite value to take a median from; with `refuse`, any.
     """
     if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
-        return array, ""
+        return array, None, ""
     if policy == "refuse":
         check_finite(array, what, path)
     if policy == "median" and not finite.any((1, 2)).all():
@@ -66,7 +70,9 @@ def replaced(array: np.ndarray, what: str, policy: str, path: Path) -> tuple[np.
         for number in np.flatnonzero(~finite.all((1, 2))):
             _fill(filled[number])
     by = "the median of their neighbours" if policy == "median" else "zero"
-    return filled, f"the {what} has {tell(~finite, what, 'NaN or infinite')}; replaced by {by}"
+    closed = ", and not looked at" if what == "measurement" else ""
+    told = tell(~finite, what, "NaN or infinite")
+    return filled, ~finite, f"the {what} has {told}; replaced by {by}{closed}"
 
 
 def single(values: np.ndarray, what: str, path: Path) -> np.ndarray:

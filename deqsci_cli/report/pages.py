@@ -13,7 +13,7 @@ import numpy as np
 
 from deqsci_cli.config import build
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
-from deqsci_cli.io import Capture, atomic_write, check_no_capture, read_film
+from deqsci_cli.io import Capture, atomic_write, check_no_capture, load_capture, read_film
 from deqsci_cli.io.json_file import require_regular
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import exists, is_dir
@@ -26,7 +26,7 @@ from deqsci_cli.report.report import REPORT, Record, Report
 #: the page of a run, beside its report
 PAGE = "report.html"
 
-ReadCapture = Callable[[ReadOptions, Path], Capture]
+ReadCapture = Callable[[Path, ReadOptions], Capture]
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ def _of_report(path: Path) -> tuple[Page, list[Path]]:
         raise InputError(reason, path=path, hint="name one of its films") from error
 
 
-def page_of_run(
-    report: Report, folder: Path, *, read_capture: ReadCapture = ReadOptions.load
-) -> Page:
+def page_of_run(report: Report, folder: Path, *, read_capture: ReadCapture = load_capture) -> Page:
     """The page of a run whose films lie in `folder`.
 
     Args:
@@ -207,7 +205,7 @@ def _scenes(
     def capture_of(path: str) -> Capture | str:
         """The capture, or why it cannot be shown."""
         try:
-            capture = read_capture(config.read_options, Path(path))
+            capture = read_capture(Path(path), config.read_options)
             same = all(v.sha256 == hashes.get(str(v.stamp.path)) for v in capture.versions)
         except DeqsciError as error:
             return f"Its measurement is not shown: {error}"

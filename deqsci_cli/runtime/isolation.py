@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from deqsci_cli.errors import DeqsciError, InputError
-from deqsci_cli.io import read_options  # noqa: F401  so that it is there before the first request
+from deqsci_cli.io import capture  # noqa: F401  so that it is there before the first request
 
 R = TypeVar("R")
 

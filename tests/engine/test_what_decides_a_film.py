@@ -82,6 +82,23 @@ def read_options(**changed):
     return lambda config, _: replace(config, read_options=replace(config.read_options, **changed))
 
 
+def side_file(option: str, key: str):
+    def change(config, at):
+        content = (np.random.default_rng(4).random((12, 14)) > 0.1).astype(float)
+        scipy.io.savemat(at / f"{key}.mat", {key: content})
+        return read_options(**{option: str(at / f"{key}.mat")})(config, at)
+
+    return change
+
+
+def camera_file(text: str):
+    def change(config, at):
+        (at / "lab.toml").write_text(text)
+        return read_options(camera=at / "lab.toml")(config, at)
+
+    return change
+
+
 def network(**changed):
     def change(config, at):
         save_network(at / "model", **changed)
@@ -101,6 +118,14 @@ DECIDES = {
     "the solver": setting(equilibrium={"max_iter": 2, "solver": "picard"}),
     "scale": read_options(scale=2.0),
     "nan": read_options(nan="zero"),
+    "the black level": read_options(dark="1"),
+    "a dark frame": side_file("dark", "dark"),
+    "a flat field": side_file("flat", "flat"),
+    "a map of bad pixels": side_file("bad_pixels", "bad_pixels"),
+    "gains": read_options(frame_gains="1,0.9,1"),
+    "saturation": read_options(saturation="0.9"),
+    "noise": read_options(noise="0.1"),
+    "a camera": camera_file("orientation = 'flip-rows'"),
     "axes": read_options(axes="HWT"),
     "dtype": setting(dtype="float64"),
     "seed": setting(seed=1),
@@ -204,7 +229,7 @@ def planned(config: ReconstructConfig) -> tuple[Order, Task]:
     found = plan(config)
     order = Order(
         run="run", model=config.model, fingerprint=found.model.fingerprint,
-        settings=found.settings, read_options=config.read_options, mask=found.mask, device="cpu",
+        settings=found.settings, read_options=config.read_options, beside=found.beside, device="cpu",
         dtype="float32", seed=0, isolate=config.several, replace=False, origin=found.origin,
         stamp={"model": {"name": "small"}},
     )  # fmt: skip

@@ -90,7 +90,8 @@ def test_tiff_with_mask_of_its_own(tmp_path, scene):
     capture = load_capture(tmp_path / "y.tif", mask=tmp_path / "m.tif")
     assert_is(capture, scene, truth=False)
     assert capture.truth is None and capture.truth_of(0) is None
-    assert capture.sources == (tmp_path / "y.tif", tmp_path / "m.tif")
+    assert [v.stamp.path.name for v in capture.versions] == ["y.tif", "m.tif"]
+    assert list(capture.beside) == ["mask"]
 
 
 def test_matlab_measurement_with_hdf5_mask(tmp_path, scene):

@@ -23,7 +23,7 @@ from deqsci_cli.io import (
     write_film,
     write_preview,
 )
-from deqsci_cli.io.file_version import FileVersion, changed, read_version
+from deqsci_cli.io.file_version import changed, read_version
 from deqsci_cli.io.paths import is_file
 from deqsci_cli.reconstructor import Reconstruction
 from deqsci_cli.report.metrics import compute_metrics
@@ -50,11 +50,12 @@ def write_outputs(
     entry = read_entry(job.output)
     overwrite = order.replace or (entry is not None and entry.run == order.run)
     video = solution.x[place].float().numpy()
-    made_from = origin_of_film(order.origin, job.index, *_versions(capture))
+    assert capture.version is not None
+    made_from = origin_of_film(order.origin, job.index, capture.version, capture.beside)
     stamp = order.stamp | {
         "input": job.input.name,
         "measurement": job.index,
-        "made_from": {name: made_from[name] for name in ("input", "mask")},
+        "made_from": {name: made_from[name] for name in ("input", "beside")},
     }
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
@@ -84,12 +85,6 @@ def write_outputs(
     hashes = {file.name: read_version(file).sha256 for file in job.files}
     write_entry(job.output, replace(begun, outputs=hashes, record=record))
     return record
-
-
-def _versions(capture: Capture) -> tuple[FileVersion, FileVersion | None]:
-    """Of the capture's file, and of its mask's own file."""
-    own, *mask = capture.versions
-    return own, mask[0] if mask else None
 
 
 def add_previews(order: Order, job: Job) -> Record:

@@ -60,7 +60,8 @@ class Order:
         fingerprint: what must be found there.
         settings: of the solver.
         read_options: how captures are to be understood.
-        mask: the stamp of the mask's own file, when the run was planned.
+        beside: the stamps of the files that all captures are read with (a mask, a camera), when
+            the run was planned.
         device, dtype, seed: as in `ReconstructConfig`.
         isolate: files are read in a process of their own.
         replace: what lies there may be replaced.
@@ -74,7 +75,7 @@ class Order:
     fingerprint: str
     settings: EquilibriumSettings
     read_options: ReadOptions
-    mask: FileStamp | None
+    beside: dict[str, FileStamp]
     device: str
     dtype: str
     seed: int

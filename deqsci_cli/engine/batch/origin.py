@@ -7,6 +7,7 @@ differs from a CPU's by less than the tolerance of the solver.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -27,14 +28,12 @@ def origin_of_run(
         `deqsci` (the version), `model` (the hash of its architecture, options and weights), and
         `config`: the settings of the solver, how captures are read, precision, seed, film format.
     """
-    read_options = asdict(config.read_options)
-    del read_options["mask"]
     table = {
         "deqsci": __version__,
         "model": model.fingerprint,
         "config": {
             "equilibrium": asdict(settings),
-            "read_options": read_options,
+            "read_options": config.read_options.decisive(),
             "dtype": config.dtype,
             "seed": config.seed,
             "format": config.format,
@@ -44,7 +43,10 @@ def origin_of_run(
 
 
 def origin_of_film(
-    run: dict[str, Any], measurement: int, capture: FileVersion, mask: FileVersion | None
+    run: dict[str, Any],
+    measurement: int,
+    capture: FileVersion,
+    beside: Mapping[str, FileVersion],
 ) -> dict[str, Any]:
     """What decides one film: the run's list, and the content of the files it is made from.
 
@@ -52,11 +54,11 @@ def origin_of_film(
         run: from `origin_of_run`.
         measurement: which of the capture's.
         capture: the file with the measurement.
-        mask: the mask's own file; None where the mask lies in the capture.
+        beside: the files that it is read with, by what they are for.
     """
     return {
         **run,
         "measurement": measurement,
         "input": capture.sha256,
-        "mask": None if mask is None else mask.sha256,
+        "beside": {role: version.sha256 for role, version in beside.items()},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
-from deqsci_cli.io import CaptureHeader, OwnFilmError, check_absent, need_preview
+from deqsci_cli.io import (
+    CaptureHeader,
+    OwnFilmError,
+    check_absent,
+    need_preview,
+    read_header,
+)
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.lock import LOCK
 from deqsci_cli.io.overlap import check_no_overlap
@@ -42,7 +49,7 @@ class Plan:
         model: to be used, with
         settings: these.
         origin: what decides all films of the run, see `origin.origin_of_run`.
-        mask: the stamp of the mask's own file, if there is one.
+        beside: the stamps of the files that all captures are read with, by what they are for.
         fresh: files to be written that must not be there yet, unless they may be replaced.
     """
 
@@ -53,7 +60,7 @@ class Plan:
     model: zoo.Model
     settings: EquilibriumSettings
     origin: dict[str, Any]
-    mask: FileStamp | None
+    beside: dict[str, FileStamp]
     fresh: tuple[Path, ...]
 
     def check_fresh(self, config: ReconstructConfig) -> None:
@@ -116,12 +123,12 @@ def plan(config: ReconstructConfig) -> Plan:
             path=config.out / FOLDER,
             hint="take the link away, or give another output folder",
         )
+    beside = next((header.beside for header in headers.values()), {})
     done: dict[Path, Record] = {}
     fresh = [*(file for job in jobs for file in job.files), *own]
     if config.resume:
-        left = find_left(jobs, origin, config.read_options.mask)
+        left = find_left(jobs, origin, {role: stamp.path for role, stamp in beside.items()})
         jobs, done, fresh = left.jobs, left.done, left.foreign
-    masks = (h.mask for h in headers.values() if h.mask is not None)
     planned = Plan(
         jobs=tuple(jobs),
         done=done,
@@ -130,7 +137,7 @@ def plan(config: ReconstructConfig) -> Plan:
         model=model,
         settings=settings,
         origin=origin,
-        mask=next(masks, None),
+        beside=beside,
         fresh=tuple(fresh),
     )
     planned.check_fresh(config)
@@ -152,7 +159,7 @@ def _headers(
     headers: dict[Path, CaptureHeader] = {}
     failures: list[Failure] = []
     passed_over: list[Path] = []
-    read, found = config.read_options.read_header, set(config.found)
+    read, found = partial(read_header, options=config.read_options), set(config.found)
     for path in config.inputs:
         try:
             headers[path] = isolated(read, path) if config.several else read(path)
@@ -195,8 +202,7 @@ def _read_files(
     yield from set(config.inputs).difference(passed_over)
     yield from config.lists
     yield model.path
-    if config.read_options.mask is not None:
-        yield config.read_options.mask
+    yield from config.read_options.files().values()
 
 
 def _names(inputs: Sequence[Path]) -> dict[Path, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,13 @@ class Left:
     foreign: list[Path] = field(default_factory=list)
 
 
-def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], mask: Path | None) -> Left:
+def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], beside: Mapping[str, Path]) -> Left:
     """Look for each job's film, and whether it is what would be made again.
 
     Args:
         jobs: of the run.
         run_origin: from `origin.origin_of_run`.
-        mask: the mask's own file, if there is one.
+        beside: the files that all captures are read with, by what they are for.
 
     Raises:
         UsageError: a film belongs to another input, or there is no telling.
@@ -55,7 +55,7 @@ def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], mask: Path | None
         elif exists(job.output):
             _check_owner(job, entry, versions)
         if entry is not None and entry.record is not None and is_file(job.output):
-            job = _kept(job, entry, run_origin, mask, versions)
+            job = _kept(job, entry, run_origin, beside, versions)
             if job.keep_film and not job.missing_previews(entry.outputs, versions.sha256):
                 left.done[job.output] = entry.record
         left.jobs.append(job)
@@ -85,7 +85,7 @@ def _kept(
     job: Job,
     entry: ManifestEntry,
     run_origin: dict[str, Any],
-    mask: Path | None,
+    beside: Mapping[str, Path],
     versions: _Versions,
 ) -> Job:
     """The job, with `keep_film` if its film is what would be made again."""
@@ -93,10 +93,11 @@ def _kept(
     settings = {name: entry.made_from.get(name) for name in run_origin}
     if settings != run_origin or entry.made_from.get("measurement") != job.index:
         return job
-    capture, own_mask = versions.of(job.input), None if mask is None else versions.of(mask)
-    if capture is None or (mask is not None and own_mask is None):
+    capture = versions.of(job.input)
+    others = {role: version for role, path in beside.items() if (version := versions.of(path))}
+    if capture is None or len(others) < len(beside):
         return job
-    if entry.made_from != origin_of_film(run_origin, job.index, capture, own_mask):
+    if entry.made_from != origin_of_film(run_origin, job.index, capture, others):
         return job
     same = entry.outputs.get(job.output.name) == versions.sha256(job.output)
     return replace(job, keep_film=same)

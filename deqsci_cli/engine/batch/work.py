@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from deqsci_cli.errors import (
     StorageError,
     UsageError,
 )
-from deqsci_cli.io import Capture
+from deqsci_cli.io import Capture, load_capture
 from deqsci_cli.io.file_version import changed
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.reconstructor import Reconstruction, Reconstructor
@@ -46,6 +47,20 @@ from deqsci_cli.runtime.isolation import isolated
 # thread for all, since OpenMP keeps a team for each and lets none of them wait for work actively
 # once they are more than the cores: small pictures then take twice as long.
 _SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Measurements (B, H, W) that are solved together: their mask, truths, and seen pixels."""
+
+    measurements: np.ndarray
+    mask: np.ndarray
+    truths: list[np.ndarray | None]
+    seen: np.ndarray | None
+
+    def part(self, part: slice) -> _Batch:
+        seen = None if self.seen is None else self.seen[part]
+        return _Batch(self.measurements[part], self.mask, self.truths[part], seen)
 
 
 def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | Failure]:
@@ -102,12 +117,14 @@ def _reconstruct(
 ) -> list[Record | Failure]:
     """Solve measurements of one mask together, and write their films."""
     pairs = list(zip(jobs, captures, strict=True))
-    measurements = [capture.measurements[job.index] for job, capture in pairs]
-    truths = [capture.truth_of(job.index) for job, capture in pairs]
+    batch = _Batch(
+        np.stack([capture.measurements[job.index] for job, capture in pairs]),
+        captures[0].mask,
+        [capture.truth_of(job.index) for job, capture in pairs],
+        _seen(pairs),
+    )
     try:
-        solution, seconds = _SOLVER.submit(
-            _timed, order, measurements, captures[0].mask, truths, on_iteration
-        ).result()
+        solution, seconds = _SOLVER.submit(_timed, order, batch, on_iteration).result()
     except (DeviceError, ModelError) as error:
         return [Failure.of(job.input, error) for job in jobs]
     each = seconds / len(jobs)
@@ -141,52 +158,53 @@ def _read(order: Order, jobs: Iterable[Job]) -> Iterator[Capture | DeqsciError]:
 def _load(order: Order, job: Job) -> Capture | DeqsciError:
     """The capture, if its files are still those that the run was planned for."""
     try:
-        load = order.read_options.load
+        load = partial(load_capture, options=order.read_options)
         capture = isolated(load, job.input) if order.isolate else load(job.input)
     except (InputError, UsageError, DeviceError) as error:
         return error
-    planned = (job.stamp, *(() if order.mask is None else (order.mask,)))
-    for version, stamp in zip(capture.versions, planned, strict=True):
+    planned = {"": job.stamp} | order.beside
+    for version, stamp in zip(capture.versions, planned.values(), strict=True):
         if version.stamp != stamp:
             return changed(stamp.path)
     return capture
 
 
+def _seen(pairs: Sequence[tuple[Job, Capture]]) -> np.ndarray | None:
+    """The pixels that tell something, (B, H, W); None for all of all measurements."""
+    maps = [capture.seen(job.index) for job, capture in pairs]
+    if all(each is None for each in maps):
+        return None
+    whole = np.ones(pairs[0][1].shape, bool)
+    return np.stack([whole if each is None else each for each in maps])
+
+
 def _timed(
-    order: Order,
-    measurements: Sequence[np.ndarray],
-    mask: np.ndarray,
-    truths: Sequence[np.ndarray | None],
-    on_iteration: OnIteration | None,
+    order: Order, batch: _Batch, on_iteration: OnIteration | None
 ) -> tuple[Reconstruction, float]:
     """The solution, and the seconds that it took."""
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     began = time.perf_counter()
-    with memory_errors(choose_device(order.device), mask.shape):
-        found = _solve(order, measurements, mask, truths, on_iteration)
+    with memory_errors(choose_device(order.device), batch.mask.shape):
+        found = _solve(order, batch, on_iteration)
         return found, time.perf_counter() - began
 
 
-def _solve(
-    order: Order,
-    measurements: Sequence[np.ndarray],
-    mask: np.ndarray,
-    truths: Sequence[np.ndarray | None],
-    on_iteration: OnIteration | None,
-) -> Reconstruction:
+def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Reconstruction:
     """All at once, or, where the memory is too small for that, in halves of halves."""
     run = _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
+    count = len(batch.measurements)
     try:
         torch.manual_seed(order.seed)
-        return run(np.stack(measurements), mask, on_iteration, truths=truths)
+        return run(
+            batch.measurements, batch.mask, on_iteration, truths=batch.truths, seen=batch.seen
+        )
     except DeviceError:
-        if len(measurements) == 1:
+        if count == 1:
             raise
-    half = len(measurements) // 2
     parts = [
-        _solve(order, measurements[part], mask, truths[part], on_iteration)
-        for part in (slice(half), slice(half, None))
+        _solve(order, batch.part(part), on_iteration)
+        for part in (slice(count // 2), slice(count // 2, None))
     ]
     lists = ("residual", "residual_trace", "evaluations", "status", "psnr_trace")
     joined = {name: [v for part in parts for v in getattr(part, name)] for name in lists}

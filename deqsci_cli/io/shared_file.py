@@ -1,23 +1,27 @@
-"""The mask's own file: many captures share it, so it is described and read once."""
+"""Files that many captures share (a mask, a dark frame): described and read once."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from deqsci_cli.io.container import Container
-from deqsci_cli.io.file_version import FileVersion, changed
+from deqsci_cli.io.file_version import FileVersion, changed, read_version
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.read_errors import input_errors
 
+# A camera has a mask, a dark frame, a flat field, a map of bad pixels, and a file of its own.
+_KEPT = 5
+
 
 @dataclass(frozen=True, eq=False)
-class MaskFile(Container):
-    """The description of a mask's file, closed again, and what was read from it so far."""
+class SharedFile(Container):
+    """The description of a file, closed again, and what was read from it so far."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     versions: list[FileVersion] = field(default_factory=list, repr=False)
@@ -39,34 +43,42 @@ class MaskFile(Container):
         return self.arrays[key]
 
     def version(self) -> FileVersion:
-        """The hash of what was read."""
+        """The hash of what was read, or, if nothing was yet, of what was described.
+
+        Raises:
+            InputError: the file has changed since.
+        """
+        if not self.versions:
+            found = read_version(self.path)
+            if found.stamp != self.stamp:
+                raise changed(self.path)
+            self.versions[:] = [found]
         return self.versions[0]
 
 
-# The last one, and what the system said of its file then.
-_last: tuple[os.stat_result, MaskFile] | None = None
+# The last ones, and what the system said of each then.
+_last: OrderedDict[Path, tuple[os.stat_result, SharedFile]] = OrderedDict()
 _turn = threading.Lock()
 
 
-def open_mask(path: str | Path) -> MaskFile:
-    """The file of a mask; the same object as long as the file is unchanged.
+def open_shared(path: str | Path) -> SharedFile:
+    """A file that many captures share; the same object as long as the file is unchanged.
 
     Raises:
         InputError: see `open_container`.
     """
-    global _last
     file = Path(path)
     with _turn:
-        found = _stat(file)
-        if _last is None or _last[1].path != file or _key(_last[0]) != _key(found):
+        with input_errors(file, "file"):
+            found = file.stat()
+        known = _last.pop(file, None)
+        if known is None or _key(known[0]) != _key(found):
             with open_container(file) as opened:
-                _last = found, MaskFile(**vars(opened))
-        return _last[1]
-
-
-def _stat(path: Path) -> os.stat_result:
-    with input_errors(path, "file"):
-        return path.stat()
+                known = found, SharedFile(**vars(opened))
+        _last[file] = known
+        while len(_last) > _KEPT:
+            _last.popitem(last=False)
+        return known[1]
 
 
 def _key(found: os.stat_result) -> tuple[int, ...]:
