@@ -12,7 +12,6 @@ from deqsci_cli.engine.batch.plan import ReconstructConfig
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import load_capture, write_capture
-from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.runtime import isolation
 from deqsci_cli.runtime.isolation import isolated
 
