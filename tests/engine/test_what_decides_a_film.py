@@ -230,8 +230,8 @@ def planned(config: ReconstructConfig) -> tuple[Order, Task]:
     order = Order(
         run="run", model=config.model, fingerprint=found.model.fingerprint,
         settings=found.settings, read_options=config.read_options, beside=found.beside,
-        device="cpu", dtype="float32", seed=0, isolate=config.several, replace=False, origin=found.origin,
-        stamp={"model": {"name": "small"}},
+        device="cpu", dtype="float32", seed=0, isolate=config.several, replace=False,
+        origin=found.origin, stamp={"model": {"name": "small"}},
     )  # fmt: skip
     return order, split(order, found.jobs, config.batch_size)[0]
 
