@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from deqsci_cli.config import build, read_toml
+import numpy as np
+
+from deqsci_cli.config import build, read_toml, to_table
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.array_names import find_key
+from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.axes import parse_axes
 from deqsci_cli.io.frames import parse_frames
+from deqsci_cli.io.hdf5 import FORMAT as HDF5
+from deqsci_cli.io.hdf5 import write_hdf5
 from deqsci_cli.io.orientation import ORIENTATIONS
+from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
 from deqsci_cli.io.shared_file import open_shared
 
@@ -186,6 +192,47 @@ def read_camera(path: Path | None) -> Camera:
         if find_key(container, role, camera.mask_key if role == "mask" else None, guess=False)
     }
     return replace(camera, **inside)
+
+
+def write_camera(
+    path: Path,
+    camera: Camera,
+    pictures: Mapping[str, np.ndarray],
+    *,
+    provenance: Mapping[str, Any],
+    overwrite: bool,
+) -> None:
+    """Write a camera as an HDF5 file that holds its pictures.
+
+    Args:
+        path: `.h5` or `.hdf5`.
+        camera: the rest of it; it names no files.
+        pictures: `(n, H, W)` or `(H, W)` by their role, one of `PICTURES`.
+        provenance: where it comes from.
+        overwrite: replace what lies there.
+
+    Raises:
+        UsageError: for another ending.
+        OutputExistsError, StorageError: see `atomic_write`.
+    """
+    check_camera_name(path)
+    stacks = {role: stack if stack.ndim == 3 else stack[None] for role, stack in pictures.items()}
+    table = to_table(camera, only_changed=True)
+    attributes = {"camera": json.dumps(table), "provenance": to_json(provenance)}
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        write_hdf5(temporary, stacks, attributes)
+
+
+def check_camera_name(path: Path) -> None:
+    """Refuse a name that a camera's file cannot have.
+
+    Raises:
+        UsageError: it does not end as HDF5 files do.
+    """
+    if path.suffix.lower() not in HDF5.suffixes:
+        raise UsageError(
+            "a camera is written as an HDF5 file", path=path, hint="give a name that ends with .h5"
+        )
 
 
 def files_beside(camera: Path) -> dict[str, Path]:

@@ -48,7 +48,7 @@ class Container:
         format: in words.
         entries: its arrays, by name.
         load: gives the array of a name, as long as the stream is open.
-        attributes: what the file records about itself: `scale`, `provenance`.
+        attributes: what the file records about itself: `scale`, `provenance`, `camera`.
     """
 
     stream: BufferedReader = field(repr=False)

@@ -42,7 +42,7 @@ def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
         attributes = {
             name: value
-            for name in ("scale", "provenance")
+            for name in ("scale", "provenance", "camera")
             if (value := _attribute(file, name)) is not None
         }
     entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}

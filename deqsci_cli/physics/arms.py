@@ -1,0 +1,93 @@
+"""Several measurements of the same frames at once, each through masks of its own."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from deqsci_cli.physics.unmeasured import fill_unmeasured
+
+
+class ArmsOperator:
+    """K measurements `y_k = sum_t mask_kt * x_t`: both arms of a micromirror device, say.
+
+    Shapes: video `(B, T, H, W)`, measurement `(B, K, H, W)`. `A A^T` couples the K measurements of
+    a pixel by the matrix `sum_t mask_kt mask_lt`, and no pixel with another. These K x K matrices
+    are inverted; where masks repeat each other, as Moore and Penrose do.
+
+    Args:
+        masks: `(K, T, H, W)`, one camera for the whole batch.
+        seen: booleans `(B, K, H, W)`, pixels whose value tells something; None for all.
+    """
+
+    def __init__(self, masks: Tensor, seen: Tensor | None = None):
+        if masks.ndim != 4:
+            raise ValueError(f"masks of several arms are (K, T, H, W), not {tuple(masks.shape)}")
+        self.masks = masks
+        self.seen = seen
+        #: the diagonal of `A A^T`, `(B or 1, K, H, W)`
+        self.gram = self._of_seen(masks.square().sum(1)[None])
+        self.open = self.gram > 0
+
+    def A(self, video: Tensor) -> Tensor:
+        """Code the frames and add them up: `(B, T, H, W)` to `(B, K, H, W)`."""
+        return self._of_seen(torch.stack([(mask * video).sum(1) for mask in self.masks], 1))
+
+    def A_adjoint(self, measurement: Tensor) -> Tensor:
+        """The adjoint: `(B, K, H, W)` to `(B, T, H, W)`."""
+        parts = self._of_seen(measurement).unsqueeze(2).unbind(1)
+        return torch.stack([m * part for m, part in zip(self.masks, parts, strict=True)]).sum(0)
+
+    def pseudo_inverse(self, measurement: Tensor) -> Tensor:
+        """The least-norm video with this measurement, or the one that comes nearest to it."""
+        return self.A_adjoint((self._inverse * measurement.unsqueeze(1)).sum(2))
+
+    def project(self, video: Tensor, measurement: Tensor) -> Tensor:
+        """The nearest video that agrees with the measurement (the data-consistency step)."""
+        return video + self.pseudo_inverse(measurement - self.A(video))
+
+    def normalized_measurement(self, measurement: Tensor) -> Tensor:
+        """All measurements together, divided by those of a white video, in every frame."""
+        white = self._of_seen(self.masks.sum(1)[None]).sum(1, keepdim=True)
+        whole = self._of_seen(measurement).sum(1, keepdim=True) / white.clamp(min=1e-20)
+        frame = fill_unmeasured(whole, white > 0)
+        return frame.expand(-1, self.masks.shape[1], -1, -1).contiguous()
+
+    def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
+        """What the first arm leaves for each frame, as networks for one arm are used to."""
+        mask, seen = self.masks[0], None if self.seen is None else self.seen[:, :1]
+        coded = mask * video
+        coded = coded + (measurement[:, :1] - coded.sum(1, keepdim=True))
+        peak = self.masks.amax().clamp(min=1e-20)
+        return (coded if seen is None else coded * seen) / peak
+
+    def subset(self, samples: Tensor) -> Self:
+        """The operator of some samples of the batch (indices)."""
+        return self if self.seen is None else self.with_seen(self.seen[samples])
+
+    def to(self, target: torch.device | torch.dtype) -> Self:
+        """The same operator on another device, or in another precision."""
+        seen = self.seen
+        if seen is not None and isinstance(target, torch.device):
+            seen = seen.to(target)
+        return type(self)(self.masks.to(target), seen)
+
+    def with_seen(self, seen: Tensor | None) -> Self:
+        """The same camera for measurements of which only these pixels tell something."""
+        return type(self)(self.masks, seen)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """Of the K x K matrices, `(B or 1, K, K, H, W)`."""
+        coupled = torch.stack([(self.masks * mask).sum(1) for mask in self.masks])[None]
+        if self.seen is not None:
+            coupled = coupled * (self.seen[:, :, None] & self.seen[:, None])
+        matrices = coupled.permute(0, 3, 4, 1, 2)
+        inverse: Tensor = torch.linalg.pinv(matrices, hermitian=True)
+        return inverse.permute(0, 3, 4, 1, 2).contiguous()
+
+    def _of_seen(self, measurement: Tensor) -> Tensor:
+        return measurement if self.seen is None else torch.where(self.seen, measurement, 0.0)

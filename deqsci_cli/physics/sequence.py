@@ -1,0 +1,39 @@
+"""A recording: consecutive measurements under one camera, as one system."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from torch import Tensor
+
+from deqsci_cli.physics.sensing import SensingOperator
+
+
+class SequenceOperator(SensingOperator):
+    """N measurements of N T consecutive frames, each of T of them: `A` is block-diagonal.
+
+    Shapes: video `(B, N T, H, W)`, measurement `(B, N, H, W)`. `A A^T` stays diagonal. Taken
+    alone, every measurement would have the same equilibrium as under `SensingOperator`; together,
+    the denoiser sees the frames on the other side of each border.
+
+    Args:
+        mask: `(T, H, W)`, that of every measurement.
+        count: N.
+        seen: as for `SensingOperator`, `(B, N, H, W)`.
+    """
+
+    def __init__(self, mask: Tensor, count: int, seen: Tensor | None = None):
+        if mask.ndim != 3 or count < 1:
+            raise ValueError("a recording has one mask (T, H, W), and at least one measurement")
+        self.count = count
+        self._frames = len(mask)
+        super().__init__(mask.repeat(count, 1, 1), seen)
+
+    def _add_up(self, coded: Tensor) -> Tensor:
+        return coded.unflatten(1, (self.count, self._frames)).sum(2)
+
+    def _spread(self, measurement: Tensor) -> Tensor:
+        return measurement.repeat_interleave(self._frames, 1)
+
+    def _of(self, mask: Tensor, seen: Tensor | None) -> Self:
+        return type(self)(mask[0, : self._frames], self.count, seen)
