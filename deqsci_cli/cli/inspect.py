@@ -13,6 +13,9 @@ from deqsci_cli.errors import InputError, UsageError
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
+# Placements of a mask that are shown: those that could be meant.
+_PLACEMENTS = 6
+
 
 @options.takes_read_options()
 def inspect(
@@ -21,7 +24,11 @@ def inspect(
     read_options: ReadOptions,
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell what is in a file, and how it would be read as a capture."""
+    """Tell what is in a file, and how it would be read as a capture.
+
+    With --mask or --camera also whether that mask is the right one: it is compared with itself
+    turned, mirrored and moved by up to two pixels.
+    """
     from dataclasses import asdict
 
     import numpy as np
@@ -38,6 +45,10 @@ def inspect(
         reason = str(error)
     else:
         reason = ""
+        if read_options.mask is not None or read_options.camera is not None:
+            from deqsci_cli.engine.mask_answer import answer  # torch is slow to import
+
+            facts["mask"] = asdict(answer(capture))
         opened = capture.mask > 0
         facts["capture"] = {
             "measurements": capture.count,
@@ -52,6 +63,7 @@ def inspect(
             "mask_binary": bool(np.isin(capture.mask, (0, 1)).all()),
             "mask_open": float(opened.mean()),
             "closed_pixels": int((~opened.any(0)).sum()),
+            "unseen_pixels": 0 if capture.unseen is None else int(np.count_nonzero(capture.unseen)),
         }
     if as_json:
         console.json_line(facts)
@@ -74,6 +86,8 @@ def inspect(
         console.note(f"not read as a capture: {reason}")
         return
     _show_capture(facts["capture"])
+    if "mask" in facts:
+        _show_mask(facts["mask"])
 
 
 def _show_capture(capture: object) -> None:
@@ -91,3 +105,22 @@ def _show_capture(capture: object) -> None:
     )
     for sentence in capture["notes"]:
         console.note(sentence)
+
+
+def _show_mask(found: object) -> None:
+    assert isinstance(found, dict)
+    console.out.print("is the mask right?", end=" ")
+    score = console.number(found["mask_score"])
+    expected = console.number(found["expected"])
+    console.out.print(
+        f"{found['words']}\nmask score {score} (a right mask: about {expected}; a wrong one: "
+        "about 1)",
+        soft_wrap=True,
+    )
+    if found["black_level"] is not None:
+        level, error = found["black_level"], found["black_level_error"]
+        console.out.print(f"black level left in: {level:.2%} of a white frame, ± {error:.2%}")
+    shown = console.table("", "the mask", "held-out score")
+    for placed in found["placements"][:_PLACEMENTS]:
+        shown.add_row(placed["change"], console.number(placed["score"], ".3f"))
+    console.out.print(shown)

@@ -169,14 +169,16 @@ def _show_summary(report: Report, config: ReconstructConfig) -> None:
 
 
 def _show_report(report: Report) -> None:
-    columns = ("film", "status", "evaluations", "residual", "seconds", "PSNR dB", "SSIM")
-    shown = console.table("", *columns)
+    columns = ["film", "status", "evaluations", "residual", "mask score", "seen", "seconds"]
+    shown = console.table("", *columns, "PSNR dB", "SSIM")
     for r in report.measurements:
         shown.add_row(
             Path(r.output).name,
             r.status,
             str(r.evaluations),
             console.number(r.residual, ".1e"),
+            console.number(r.mask_score) + (" !" if r.warnings else ""),
+            console.number(r.seen, ".1%"),
             console.number(r.seconds, ".1f"),
             console.number(r.psnr),
             console.number(r.ssim, ".4f"),

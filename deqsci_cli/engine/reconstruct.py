@@ -155,6 +155,8 @@ class _Reconstruction:
         if record.scale_rule not in self.told:
             self.on_event(Note(f"{name}: scale {record.scale_rule}"))
         sentences = [f"{name}: {sentence}" for sentence in record.notes]
+        film = Path(record.output).name
+        sentences += [f"{film}: warning: {sentence}" for sentence in record.warnings]
         for sentence in sentences:
             if sentence not in self.told:
                 self.on_event(Note(sentence))

@@ -11,16 +11,16 @@ from torch import Tensor
 
 #: the mask itself
 UNCHANGED = "as it is"
-# Transposed, then rows reversed, columns reversed.
+# Transposed, then rows reversed, columns reversed: in words, and as a camera's file has it.
 _ORIENTATIONS = {
-    (False, False, False): UNCHANGED,
-    (False, True, False): "flipped up-down",
-    (False, False, True): "flipped left-right",
-    (False, True, True): "turned by 180 degrees",
-    (True, False, False): "transposed",
-    (True, True, False): "turned by 90 degrees to the left",
-    (True, False, True): "turned by 90 degrees to the right",
-    (True, True, True): "transposed about the other diagonal",
+    (False, False, False): (UNCHANGED, "as-is"),
+    (False, True, False): ("flipped up-down", "flip-rows"),
+    (False, False, True): ("flipped left-right", "flip-columns"),
+    (False, True, True): ("turned by 180 degrees", "rotate-180"),
+    (True, False, False): ("transposed", "transpose"),
+    (True, True, False): ("turned by 90 degrees to the left", "rotate-90"),
+    (True, False, True): ("turned by 90 degrees to the right", "rotate-270"),
+    (True, True, True): ("transposed about the other diagonal", "anti-transpose"),
 }
 _FURTHEST = 2
 # Weights of a symmetric blur `(s, 1 - 2 s, s)` that adds up squares to as much as interpolation
@@ -48,12 +48,13 @@ class Window:
         """That part of a mask moved so far; what leaves it comes in on the other side."""
         return self._cut_turned(mask, (False, False, False), down, right)
 
-    def orientations(self, mask: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def orientations(self, mask: Tensor) -> Iterator[Placed]:
         """That part of the mask `(T, H, W)` in every orientation that has its shape."""
         square = mask.shape[1] == mask.shape[2]
-        for turn, change in _ORIENTATIONS.items():
+        for turn, (change, name) in _ORIENTATIONS.items():
             if square or not turn[0]:
-                yield change, self._cut_turned(mask, turn)
+                told = f'orientation = "{name}"'
+                yield Placed(change, self._cut_turned(mask, turn), camera=told)
 
     def _cut_turned(
         self, mask: Tensor, turn: tuple[bool, bool, bool], down: int = 0, right: int = 0
@@ -76,32 +77,37 @@ class Placed:
     Attributes:
         change: what was done to it, in words.
         mask: `(T, h, w)`, cut to the window.
+        camera: the same as a camera's file has it.
         equal_blur: where it lies between pixels, the mask as it is, blurred as much by a
             symmetric kernel. A blurred mask may score better wherever it lies.
     """
 
     change: str
     mask: Tensor
+    camera: str
     equal_blur: Tensor | None = None
 
 
 def placements(window: Window, mask: Tensor) -> Iterator[Placed]:
     """The mask `(T, H, W)` in its orientations, and moved by up to 2 pixels and parts of one."""
-    for change, turned in window.orientations(mask):
-        yield Placed(change, turned)
+    yield from window.orientations(mask)
     steps = range(-_FURTHEST, _FURTHEST + 1)
     for down, right in itertools.product(steps, steps):
         if down or right:
-            yield Placed(_moved(down, right), window.cut_moved(mask, down, right))
+            yield Placed(
+                _moved(down, right), window.cut_moved(mask, down, right), _shift(down, right)
+            )
     own = window.cut(mask)
     for direction in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         ahead, behind = (
             window.cut_moved(mask, s * direction[0], s * direction[1]) for s in (1, -1)
         )
         for part, s in _EQUAL_BLUR.items():
+            by = part * direction[0], part * direction[1]
             yield Placed(
-                _moved(part * direction[0], part * direction[1]),
+                _moved(*by),
                 (1 - part) * own + part * ahead,
+                _shift(*by),
                 (1 - 2 * s) * own + s * (ahead + behind),
             )
 
@@ -109,6 +115,10 @@ def placements(window: Window, mask: Tensor) -> Iterator[Placed]:
 def far_rolls(height: int, width: int) -> list[tuple[int, int]]:
     """Three rolls `(down, right)` that bring a mask of this size far away."""
     return [(height * down // _ROLLS_OF, width * right // _ROLLS_OF) for down, right in _ROLLS]
+
+
+def _shift(down: float, right: float) -> str:
+    return f"shift = [{down:g}, {right:g}]"
 
 
 def _moved(down: float, right: float) -> str:

@@ -55,10 +55,12 @@ class Candidate:
     Attributes:
         change: what is done to the mask, in words; `as it is` for the mask itself.
         score: its held-out score.
+        camera: the placement as a camera's file has it.
     """
 
     change: str
     score: float
+    camera: str
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,9 @@ def rank_placements(
     placed = list(placements(part.window, mask))
     own = part.score(placed[0].mask)
     scores = [own, *(part.comparable(candidate, own) for candidate in placed[1:])]
-    ranked = sorted(zip(scores, (candidate.change for candidate in placed), strict=True))
-    return tuple(Candidate(change, score) for score, change in ranked if math.isfinite(score))
+    told = zip(placed, scores, strict=True)
+    found = [Candidate(p.change, score, p.camera) for p, score in told if math.isfinite(score)]
+    return tuple(sorted(found, key=lambda candidate: candidate.score))
 
 
 def _compared(found: MaskCheck) -> MaskCheck:
@@ -145,7 +148,8 @@ def _compared(found: MaskCheck) -> MaskCheck:
         best = found.candidates[0]
         warning = (
             f"the mask fits the measurement much better {best.change} (held-out score "
-            f"{best.score:.3f}, {UNCHANGED} {own:.3f}): change it so, or check its calibration"
+            f"{best.score:.3f}, {UNCHANGED} {own:.3f}): say {best.camera} in "
+            "the camera's file, or check the mask's calibration"
         )
         return replace(found, verdict="moved", warning=warning)
     if found.expected > _TELLING:

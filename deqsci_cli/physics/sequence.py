@@ -30,7 +30,8 @@ class SequenceOperator(SensingOperator):
         super().__init__(mask.repeat(count, 1, 1), seen)
 
     def _add_up(self, coded: Tensor) -> Tensor:
-        return coded.unflatten(1, (self.count, self._frames)).sum(2)
+        total: Tensor = coded.unflatten(1, (self.count, self._frames)).sum(2)
+        return total
 
     def _spread(self, measurement: Tensor) -> Tensor:
         return measurement.repeat_interleave(self._frames, 1)

@@ -132,6 +132,7 @@ def render(page: Page) -> str:
         script_sha256=digest,
         style=environment.get_template("page.css").render(),
         with_figures=any(f is not None for f in figures),
+        with_fit=any(isinstance(f, Record) for f in figures),
         with_truth=any(f is not None and f.psnr is not None for f in figures),
         with_links=any(film.link for scene in page.scenes for film in scene.films),
         with_labels=any(len(scene.films) > 1 for scene in page.scenes),
@@ -215,7 +216,14 @@ def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
         "height": height,
         "charts": charts,
         "missing": missing,
+        "warnings": _warnings(scene),
     }
+
+
+def _warnings(scene: Scene) -> list[str]:
+    """What is probably wrong, once where several films have it."""
+    found = [w for film in scene.films for w in getattr(film.figures, "warnings", ())]
+    return [f"Warning: {sentence}." for sentence in dict.fromkeys(found)]
 
 
 def _heat(values: np.ndarray) -> np.ndarray:

@@ -56,6 +56,16 @@ class Record:
         replaced: what was replaced in the input because it was no number, as sentences.
         notes: all that was found or changed in the input when it was read, as sentences.
         sources: the files that it was made from.
+        misfit: `||y - A x|| / ||y||` of the film over the pixels that were used; with a consistency
+            that is exact it is near 0 for any mask (null for a black measurement).
+        held_out: the same over pixels that a total-variation solve was not shown (null where
+            nothing could be hidden).
+        mask_score: `held_out`, divided by that of the same mask rolled far away: a wrong mask has
+            about 1 (null where nothing can be told).
+        seen: share of the measurement's pixels that were used.
+        unseen: shares of those that were not, by the reason.
+        outside: share of the film that lies outside 0 … 1.05 of white.
+        warnings: what is probably wrong with the camera as it was told, as sentences.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -77,6 +87,13 @@ class Record:
     replaced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    misfit: float | None = None
+    held_out: float | None = None
+    mask_score: float | None = None
+    seen: float | None = None
+    unseen: dict[str, float] = field(default_factory=dict)
+    outside: float | None = None
+    warnings: tuple[str, ...] = ()
     psnr: float | None = None
     ssim: float | None = None
     psnr_trace: tuple[float | None, ...] | None = None

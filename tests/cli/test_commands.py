@@ -222,3 +222,18 @@ def test_help_needs_no_torch(environment):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_mask_that_lies_wrong_is_told(tmp_path, capture, deqsci):
+    content = scipy.io.loadmat(capture)
+    content["mask"] = content["mask"][::-1]
+    scipy.io.savemat(capture, {k: v for k, v in content.items() if k[0] != "_"})
+    run = deqsci(
+        "reconstruct", capture, "--model", "gap-tv", "-o", "o", "--report", "--preview", "none"
+    )
+    assert run.returncode == 0 and "warning: the mask fits" in run.stderr
+    record = json.loads((tmp_path / "o" / "report.json").read_text())["measurements"][0]
+    assert record["mask_score"] > 0.7 and record["seen"] == 1 and record["warnings"]
+    assert "flip-rows" in (tmp_path / "o" / "report.html").read_text()
+    told = deqsci("inspect", capture, "--mask", capture)
+    assert told.returncode == 0 and "flipped up-down" in told.stdout

@@ -14,6 +14,7 @@ from deqsci_cli.engine.batch.manifest import (
     write_entry,
 )
 from deqsci_cli.engine.batch.origin import origin_of_film
+from deqsci_cli.engine.fit import fit_of
 from deqsci_cli.io import (
     Capture,
     as_read,
@@ -31,7 +32,12 @@ from deqsci_cli.report.report import Record, Source
 
 
 def write_outputs(
-    order: Order, job: Job, capture: Capture, solution: Reconstruction, place: int, seconds: float
+    order: Order,
+    job: Job,
+    capture: Capture,
+    solution: Reconstruction,
+    place: int,
+    seconds: float,
 ) -> Record:
     """Write one film and what belongs to it; compute its metrics where there is truth.
 
@@ -80,6 +86,7 @@ def write_outputs(
         notes=capture.notes,
         sources=tuple(Source(**version.as_input()) for version in capture.versions),
         **solution.facts(place),
+        **vars(fit_of(capture, job.index, video)),
         **compute_metrics(video, capture.truth_of(job.index)),
     )
     hashes = {file.name: read_version(file).sha256 for file in job.files}
