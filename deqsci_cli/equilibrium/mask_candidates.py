@@ -1,4 +1,4 @@
-"""A mask as it may lie otherwise: turned, mirrored, moved; cut to the window of a measurement."""
+"""A mask as it may lie otherwise: turned, mirrored, moved; cut to a window of the picture."""
 
 from __future__ import annotations
 
@@ -6,68 +6,16 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-#: the mask itself
-UNCHANGED = "as it is"
-# Transposed, then rows reversed, columns reversed: in words, and as a camera's file has it.
-_ORIENTATIONS = {
-    (False, False, False): (UNCHANGED, "as-is"),
-    (False, True, False): ("flipped up-down", "flip-rows"),
-    (False, False, True): ("flipped left-right", "flip-columns"),
-    (False, True, True): ("turned by 180 degrees", "rotate-180"),
-    (True, False, False): ("transposed", "transpose"),
-    (True, True, False): ("turned by 90 degrees to the left", "rotate-90"),
-    (True, False, True): ("turned by 90 degrees to the right", "rotate-270"),
-    (True, True, True): ("transposed about the other diagonal", "anti-transpose"),
-}
+from deqsci_cli.equilibrium.window import Window
+
 _FURTHEST = 2
 # Weights of a symmetric blur `(s, 1 - 2 s, s)` that adds up squares to as much as interpolation
 # between two pixels at this part of the way does: (1 - 2 s)^2 + 2 s^2 = (1 - part)^2 + part^2.
 _EQUAL_BLUR = {0.25: (4 - 7**0.5) / 12, 0.5: 1 / 6}
 # For pictures of 256x256; in proportion for others.
 _ROLLS, _ROLLS_OF = ((37, 91), (101, 53), (77, 177)), 256
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a picture: its first row and column, and how many of each."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def cut(self, picture: Tensor) -> Tensor:
-        """That part of `(…, H, W)`."""
-        rows = slice(self.top, self.top + self.height)
-        return picture[..., rows, self.left : self.left + self.width]
-
-    def cut_moved(self, mask: Tensor, down: int, right: int) -> Tensor:
-        """That part of a mask moved so far; what leaves it comes in on the other side."""
-        return self._cut_turned(mask, (False, False, False), down, right)
-
-    def orientations(self, mask: Tensor) -> Iterator[Placed]:
-        """That part of the mask `(T, H, W)` in every orientation that has its shape."""
-        square = mask.shape[1] == mask.shape[2]
-        for turn, (change, name) in _ORIENTATIONS.items():
-            if square or not turn[0]:
-                told = f'orientation = "{name}"'
-                yield Placed(change, self._cut_turned(mask, turn), camera=told)
-
-    def _cut_turned(
-        self, mask: Tensor, turn: tuple[bool, bool, bool], down: int = 0, right: int = 0
-    ) -> Tensor:
-        """By indices, so that the whole mask is never copied."""
-        transposed, reverse_rows, reverse_columns = turn
-        mask = mask.transpose(1, 2) if transposed else mask
-        height, width = mask.shape[1:]
-        rows = (torch.arange(self.height, device=mask.device) + self.top - down) % height
-        columns = (torch.arange(self.width, device=mask.device) + self.left - right) % width
-        rows = height - 1 - rows if reverse_rows else rows
-        columns = width - 1 - columns if reverse_columns else columns
-        return mask[:, rows[:, None], columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +38,8 @@ class Placed:
 
 def placements(window: Window, mask: Tensor) -> Iterator[Placed]:
     """The mask `(T, H, W)` in its orientations, and moved by up to 2 pixels and parts of one."""
-    yield from window.orientations(mask)
+    for change, name, turned in window.orientations(mask):
+        yield Placed(change, turned, camera=f'orientation = "{name}"')
     steps = range(-_FURTHEST, _FURTHEST + 1)
     for down, right in itertools.product(steps, steps):
         if down or right:

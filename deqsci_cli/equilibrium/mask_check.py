@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deqsci_cli.equilibrium.held_out import held_out_score
-from deqsci_cli.equilibrium.mask_candidates import UNCHANGED, Placed, Window, far_rolls, placements
+from deqsci_cli.equilibrium.mask_candidates import Placed, far_rolls, placements
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import norms
+from deqsci_cli.equilibrium.window import UNCHANGED, Window, brightest
 from deqsci_cli.physics.sensing import SensingOperator
 
 Verdict = Literal["fits", "moved", "foreign", "unknown"]
@@ -44,8 +44,6 @@ _BETTER = 0.8
 _TELLING, _COMPARABLE = 0.75, 0.9
 # A measurement with less structure than this share of a coded white scene's shows no coding.
 _CODED = 0.5
-# The brightest part is sought in steps of so many pixels.
-_STRIDE = 16
 
 
 @dataclass(frozen=True)
@@ -229,10 +227,7 @@ def _brightest(measurement: Tensor, mask: Tensor, seen: Tensor | None, side: int
     """The brightest part that is seen, brought to one level; None where too little is there."""
     tells = mask.amax(0) > 0 if seen is None else seen & (mask.amax(0) > 0)
     y = torch.where(tells, measurement, 0.0)
-    height, width = (min(side, length) for length in y.shape)
-    brightness = F.avg_pool2d(y.square()[None], (height, width), stride=_STRIDE)[0]
-    row, column = divmod(int(brightness.argmax()), brightness.shape[1])
-    window = Window(row * _STRIDE, column * _STRIDE, height, width)
+    window = brightest(y, side)
     tells, y = window.cut(tells)[None], window.cut(y)[None]
     white = torch.where(tells, window.cut(mask).sum(0), 0.0)
     level = norms(y) / norms(white).clamp(min=1e-30)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.mask_candidates import UNCHANGED, Window, far_rolls, placements
+from deqsci_cli.equilibrium.mask_candidates import far_rolls, placements
 from deqsci_cli.equilibrium.mask_check import check_mask, rank_placements
+from deqsci_cli.equilibrium.window import UNCHANGED, Window, brightest
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.masks import make_mask, one_hot_mask
 
@@ -156,6 +157,13 @@ def test_placements_of_a_window_are_those_of_the_whole_mask():
     assert len(by_name) == 8 + 24 + 8
     oblong = [placed.change for placed in placements(Window(0, 0, 20, 30), mask[:, :, :30])]
     assert len(oblong) == 4 + 24 + 8 and not any("transposed" in change for change in oblong)
+
+
+def test_the_brightest_part_is_found():
+    y = torch.rand(100, 150, generator=torch.Generator().manual_seed(0))
+    y[40:80, 100:] += 3
+    assert brightest(y, 32) in (Window(48, 112, 32, 32), Window(48, 96, 32, 32))
+    assert brightest(y, 500) == Window(0, 0, 100, 150)
 
 
 def test_a_placement_between_pixels_comes_with_a_blur_as_strong():
