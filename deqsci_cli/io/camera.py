@@ -28,6 +28,11 @@ from deqsci_cli.io.shared_file import open_shared
 PICTURES = ("mask", "dark", "flat", "bad_pixels")
 #: what may be a file
 ROLES = (*PICTURES, "frame_gains")
+#: what makes a camera another than `sum_t mask_t x_t`, with the mask as its file has it
+IMPERFECTIONS = (
+    *("dark", "flat", "frame_gains", "bad_pixels", "saturation", "noise", "photons"),
+    *("orientation", "shift", "rotation", "zoom", "blur"),
+)
 _MOST_JSON = 1_000_000
 
 

@@ -79,12 +79,9 @@ def correct(
     measurements = raw if dark is None else raw - np.asarray(dark, precise)
     bad = np.zeros(raw.shape[1:], bool)
     if "flat" in pictures:
-        flat = pictures["flat"].mean(0)
-        if not flat.mean() > 0:
-            raise InputError("the flat field is dark", path=path, hint="give that of this camera")
-        flat = flat / flat.mean()
-        bad |= flat < _DEAF
-        measurements = (measurements / np.where(bad, 1, flat)).astype(precise)
+        answers = answers_of(pictures["flat"], path)
+        bad |= answers == 0
+        measurements = (measurements / np.where(bad, 1, answers)).astype(precise)
     if "bad_pixels" in pictures:
         bad |= pictures["bad_pixels"].any(0)
     elif camera.bad_pixels == "auto":
@@ -112,6 +109,22 @@ def _saturation(
         f"{share:.2%} of the pixels pile up at {level:g}, and are taken for clipped: they are not "
         "looked at (--saturation none has them believed)",
     )
+
+
+def answers_of(flat: np.ndarray, path: Path) -> np.ndarray:
+    """How strongly each pixel (H, W) answers, 1 on the mean; 0 for one that is broken.
+
+    Args:
+        flat: (n, H, W), in any unit.
+        path: for the error.
+
+    Raises:
+        InputError: it is dark.
+    """
+    picture = flat.mean(0, dtype=np.float64)
+    if not (mean := picture.mean()) > 0:
+        raise InputError("the flat field is dark", path=path, hint="give that of this camera")
+    return np.where(picture < _DEAF * mean, 0, picture / mean)
 
 
 def too_black(measurements: np.ndarray) -> np.ndarray:
@@ -146,7 +159,7 @@ def broken_pixels(measurements: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return broken
 
 
-def true_mask(mask: np.ndarray, camera: Camera, path: Path) -> np.ndarray:
+def true_mask(mask: np.ndarray, camera: Camera, path: Path | None) -> np.ndarray:
     """The mask (T, H, W) as light met it: turned, displaced, blurred, and times the lamp's gains.
 
     Args:
