@@ -159,7 +159,12 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
     coding = _mask(numbers(parts.mask)[0], chosen, opened.mask, notes)
     coding = true_mask(coding, camera, opened.mask.path)
     film = None if parts.truth is None else numbers(parts.truth)[0]
-    pictures = {role: numbers(part)[0] for role, part in parts.camera.items()}
+    pictures = {}
+    for role, part in parts.camera.items():
+        pictures[role], unknown = numbers(part)
+        if unknown is not None:  # what is added to such a pixel is not known
+            known = np.zeros(raw.shape, bool) if not_numbers is None else not_numbers
+            not_numbers = known | unknown.any(0)
     version, beside = source.version(), opened.versions()
     if film is not None and len(film) > (most := len(raw) * len(coding)):
         notes.append(f"the truth has {len(film)} frames; the first {most} are the measurements'")
