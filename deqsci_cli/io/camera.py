@@ -48,7 +48,7 @@ class Camera:
         dark: the black level, in stored values: a number, or a file with the dark frame (several
             are averaged).
         flat: file with the flat field: how strongly each pixel answers. Its mean becomes 1, and
-            where it is below a twentieth of that the pixel counts as broken.
+            where it is below a twentieth of that the pixel counts as broken, and not for the mean.
         frame_gains: how bright the lamp was in each frame: numbers with commas, or a text file.
         bad_pixels: file with a map of broken pixels (not 0), or `auto`.
         saturation: stored value from which on a pixel is clipped, `auto` or `none`.

@@ -115,7 +115,7 @@ def _saturation(
 
 
 def answers_of(flat: np.ndarray, path: Path) -> np.ndarray:
-    """How strongly each pixel (H, W) answers, 1 on the mean; 0 for one that is broken.
+    """How strongly each pixel (H, W) answers, 1 on the mean; 0 for a broken one, not in the mean.
 
     Args:
         flat: (n, H, W), in any unit.
@@ -127,7 +127,8 @@ def answers_of(flat: np.ndarray, path: Path) -> np.ndarray:
     picture = flat.mean(0, dtype=np.float64)
     if not (mean := picture.mean()) > 0:
         raise InputError("the flat field is dark", path=path, hint="give that of this camera")
-    return np.where(picture < _DEAF * mean, 0, picture / mean)
+    usual = picture[picture >= _DEAF * mean].mean()
+    return np.where(picture < _DEAF * usual, 0, picture / usual)
 
 
 def _check_lit(measurements: np.ndarray, raw: np.ndarray, path: Path) -> None:
