@@ -111,8 +111,8 @@ class Camera:
         _check_level(self.noise, "noise", ("auto",), least=0.0)
         for role in ROLES:
             if (text := getattr(self, role)) is not None:
-                if not text.strip():
-                    raise UsageError(f"the {role} of the camera is empty", hint="name a file")
+                if not text.strip() or "\0" in text:
+                    raise UsageError(f"the {role} of the camera is no name of a file")
                 numbers(text, role)
 
     @property
