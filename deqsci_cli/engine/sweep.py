@@ -93,7 +93,7 @@ class Sweep:
 
 
 def _noisy(clean: Given, value: float, seed: int) -> list[Given]:
-    """Read noise."""
+    """Read noise. It cannot be undone, and has no second line."""
     rng = np.random.default_rng(seed)
     noisy = SensorNoise(read=value).apply(clean.measurement, rng, full_range=1)
     return [Given(noisy, clean.mask, clean.seen)]
