@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ("errors", "engine.batch.selection", "io.axes", "io.header")
+MODULES = ("errors", "engine.batch.selection", "io.axes", "io.frames")
 
 
 @pytest.mark.parametrize("name", MODULES)

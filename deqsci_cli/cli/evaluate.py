@@ -45,7 +45,10 @@ def evaluate(
     ] = ":",
     sweep: Annotated[
         str | None,
-        typer.Option(help="With --benchmark: tol=…, noise=… or shift=…, values by commas."),
+        typer.Option(
+            help="With --benchmark: tol=…, noise=…, offset=…, saturation=…, gains=… or shift=…, "
+            "values by commas."
+        ),
     ] = None,
     out: Annotated[
         Path | None,

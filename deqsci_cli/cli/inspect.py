@@ -37,6 +37,7 @@ def inspect(
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
+    facts["simulated_imperfections"] = summary.imperfections
     facts["arrays"] = [asdict(array) for array in summary.arrays]
     try:
         capture = load_capture(file, read_options)
@@ -82,6 +83,9 @@ def inspect(
             array.note or "",
         )
     console.out.print(shown)
+    if summary.imperfections:
+        done = ", ".join(summary.imperfections)
+        console.out.print(f"simulated with an imperfect camera: {done}", soft_wrap=True)
     if facts["capture"] is None:
         console.note(f"not read as a capture: {reason}")
         return

@@ -26,10 +26,15 @@ def simulate(
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, after the crop.")] = None,
     mask_kind: Annotated[str, typer.Option(help="binary, grey or shifting.")] = "binary",
     mask: Annotated[Path | None, typer.Option(help="A file with the mask instead.")] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="File of a camera that codes the video, with all its imperfections."),
+    ] = None,
     density: Annotated[float, typer.Option(help="Share of open elements of a binary mask.")] = 0.5,
     read_noise: Annotated[
-        float, typer.Option(help="Standard deviation of the Gaussian read noise; white is 1.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Standard deviation of the Gaussian read noise; white is 1."),
+    ] = None,
     peak: Annotated[
         float | None, typer.Option(help="Photons of one frame's white; Poisson shot noise.")
     ] = None,
@@ -37,31 +42,34 @@ def simulate(
     saturation: Annotated[
         float | None, typer.Option(help="Measurement at which the sensor clips; white is 1.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="Stored value of white.")] = 255.0,
+    scale: Annotated[
+        float | None, typer.Option(help="Stored value of white; the camera's, or 255.")
+    ] = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Code a clean video as the camera would, and write the capture with mask and truth."""
+    """Code a clean video as the camera would, and write the capture with mask and truth.
+
+    Options go before what the camera's file says.
+    """
     from deqsci_cli.engine import simulate as engine  # torch is slow to import
-    from deqsci_cli.errors import UsageError
     from deqsci_cli.physics.noise import SensorNoise
 
-    if mask is not None and frames is not None:
-        raise UsageError("a mask file has its own number of frames", hint="leave out --frames")
     window = options.numbers(resize, "--resize", 2)
     done = engine.simulate(
         engine.SimulateConfig(
             video=video,
             out=out,
-            frames=8 if frames is None else frames,
+            frames=frames,
             start=start,
             count=count,
             crop=options.numbers(crop, "--crop", 2, 4),
             resize=None if window is None else (window[0], window[1]),
             mask_kind=mask_kind,
             mask_file=mask,
+            camera=camera,
             density=density,
             noise=SensorNoise(peak=peak, read=read_noise, saturation=saturation, bits=bits),
             scale=scale,
@@ -69,6 +77,8 @@ def simulate(
             overwrite=overwrite,
         )
     )
+    for sentence in () if quiet else done.notes:
+        console.note(sentence)
     if as_json:
         console.json_line(
             {

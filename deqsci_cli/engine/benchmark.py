@@ -14,7 +14,7 @@ import numpy as np
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.selection import choose, parse_selection
-from deqsci_cli.engine.sweep import Sweep
+from deqsci_cli.engine.sweep import Given, Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError
 from deqsci_cli.io import (
@@ -46,8 +46,8 @@ from deqsci_cli.runtime.events import Note, OnEvent, ignore
 SCHEMA = "deqsci-benchmark/1"
 
 _CODED_ANEW = (
-    "the sweep of shift codes each measurement anew, from its truth through the displaced mask; "
-    "the recorded measurements, and their noise, are not used"
+    "the sweep of {} codes each measurement anew, from its truth; the recorded measurements, and "
+    "their noise, are not used"
 )
 
 
@@ -114,8 +114,8 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     selection = parse_selection(config.measurements)
     models = {name: _runs(config, name) for name in config.models}
     result = Result()
-    if config.sweep is not None and config.sweep.what == "shift":
-        on_event(Note(_CODED_ANEW))
+    if config.sweep is not None and config.sweep.codes_anew:
+        on_event(Note(_CODED_ANEW.format(config.sweep.what)))
     for path in config.captures:
         try:
             capture = load_capture(path, config.read_options)
@@ -196,35 +196,45 @@ def _scores(
     runs: list[tuple[float | None, Reconstructor]],
 ) -> Iterator[tuple[Score, np.ndarray]]:
     """The scores and films of one measurement and model, for each value of the sweep."""
-    truth = capture.truth_of(index)
-    assert truth is not None
     sweep = config.sweep
     for value, run in runs:
-        measurement, label = capture.measurements[index], name
-        if sweep is not None and value is not None:
-            measurement = sweep.measurement(capture, index, value, config.seed)
+        if sweep is None or value is None:
+            given = [Given(capture.measurements[index], capture.mask, capture.seen(index))]
+            label = name
+        else:
+            given = sweep.given(capture, index, value, config.seed)
             label = f"{name}, {sweep.what} {value:g}"
-        with peak_memory(run.device) as memory:
-            began = time.perf_counter()
-            seen = None if (known := capture.seen(index)) is None else known[None]
-            found = run(measurement[None], capture.mask, truths=[truth], seen=seen)
-            seconds = time.perf_counter() - began
-        video = found.x[0].float().numpy()
-        score = Score(
-            name=_name(capture, index),
-            capture=str(capture.path),
-            index=index,
-            label=label,
-            model=name,
-            value=value,
-            frames=len(truth),
-            of=capture.frames,
-            seconds=seconds,
-            memory=memory.bytes,
-            **found.facts(0),
-            **compute_metrics(video, truth),
-        )
-        yield score, video
+        for one in given:
+            facts = {"label": label + ", told" * one.told, "model": name, "value": value}
+            yield _score(capture, index, one, run, facts)
+
+
+def _score(
+    capture: Capture, index: int, given: Given, run: Reconstructor, facts: dict[str, Any]
+) -> tuple[Score, np.ndarray]:
+    """The score and the film of what a model is given of one measurement."""
+    truth = capture.truth_of(index)
+    assert truth is not None
+    with peak_memory(run.device) as memory:
+        began = time.perf_counter()
+        seen = None if given.seen is None else given.seen[None]
+        found = run(given.measurement[None], given.mask, truths=[truth], seen=seen)
+        seconds = time.perf_counter() - began
+    video = found.x[0].float().numpy()
+    score = Score(
+        name=_name(capture, index),
+        capture=str(capture.path),
+        index=index,
+        told=given.told,
+        frames=len(truth),
+        of=capture.frames,
+        seconds=seconds,
+        memory=memory.bytes,
+        **facts,
+        **found.facts(0),
+        **compute_metrics(video, truth),
+    )
+    return score, video
 
 
 def _name(capture: Capture, index: int) -> str:
@@ -268,7 +278,7 @@ def write_outputs(
         asdict(config),
         seed=config.seed,
         model=None,
-        inputs=map(fingerprint, config.captures),
+        inputs=map(fingerprint, [*config.captures, *config.read_options.files().values()]),
         device=describe_device(choose_device(config.device)),
     ) | {"created": now()}
     content = {

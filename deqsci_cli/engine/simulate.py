@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from deqsci_cli.config import check_seed
+from deqsci_cli.engine.simulated_camera import SimulatedCamera, check_size
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import (
     check_absent,
     fingerprint,
     make_provenance,
-    read_mask,
     read_video,
     write_capture,
 )
@@ -26,6 +27,8 @@ from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.physics.simulation import simulate as measure
 
+_FRAMES = 8
+
 
 @dataclass(frozen=True)
 class SimulateConfig:
@@ -34,38 +37,41 @@ class SimulateConfig:
     Attributes:
         video: what `io.read_video` reads.
         out: the capture, `.mat`, `.h5` or `.tif`.
-        frames: T, frames a measurement; with `mask_file`, the mask's own number.
+        frames: T, frames a measurement; None for the mask's own number, or 8.
         start: first frame of the video to use.
         count: measurements; None for as many as the video holds.
         crop: `(height, width)` cut from the middle, or `(height, width, top, left)`.
         resize: `(height, width)` after the crop.
         mask_kind: a kind of `physics.masks`.
         mask_file: a file with the mask instead; its values are kept.
+        camera: a file that describes a camera (`io.camera`), which codes the video; what is said
+            here goes before it. Its mask is written as its file has it, not as light met it.
         density: share of open elements of a binary mask.
         noise: the sensor.
-        scale: stored value of white.
+        scale: stored value of white; None for the camera's, or 255.
         seed: of mask and noise.
         overwrite: replace what lies there.
     """
 
     video: Path
     out: Path
-    frames: int = 8
+    frames: int | None = None
     start: int = 0
     count: int | None = None
     crop: tuple[int, ...] | None = None
     resize: tuple[int, int] | None = None
     mask_kind: str = "binary"
     mask_file: Path | None = None
+    camera: Path | None = None
     density: float = 0.5
     noise: SensorNoise = field(default_factory=SensorNoise)
-    scale: float = 255.0
+    scale: float | None = None
     seed: int = 0
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.frames < 1:
+        if self.frames is not None and self.frames < 1:
             raise UsageError("a measurement has at least 1 frame")
         if self.count is not None and self.count < 1:
             raise UsageError("at least 1 measurement must be asked for")
@@ -73,32 +79,83 @@ class SimulateConfig:
             raise UsageError(
                 f"there is no mask kind '{self.mask_kind}'", hint=f"one of {', '.join(KINDS)}"
             )
-        check_scale(self.scale)
+        if self.scale is not None:
+            check_scale(self.scale)
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was written: file, number of measurements, frames each, picture size."""
+    """What was written: file, number of measurements, frames each, picture size; and notes."""
 
     out: Path
     count: int
     frames: int
     shape: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
 def simulate(config: SimulateConfig) -> Simulated:
     """Code a video and write the capture, its truth with it.
 
     Raises:
-        InputError: the video cannot be read, or is too short or small.
+        InputError: the video or the camera cannot be read, or does not fit.
         UsageError, OutputExistsError, StorageError: as their names say.
     """
-    sources = [config.video, *([config.mask_file] if config.mask_file else [])]
+    camera = SimulatedCamera.of(config.camera, config.mask_file, config.noise, config.scale)
+    sources = [config.video, *camera.files]
     check_no_overlap([config.out], sources)
     check_absent([config.out], overwrite=config.overwrite)
     rng = np.random.default_rng(config.seed)
-    given = None if config.mask_file is None else read_mask(config.mask_file)
-    frames = config.frames if given is None else len(given)
+    mask = camera.mask_on_file()
+    frames = _frames(config, camera.frames_of(mask))
+    film = _film(config, frames)
+    shape = (film.shape[1], film.shape[2])
+    if mask is None:
+        whole = camera.shape_on_file(frames, shape)
+        mask = make_mask(config.mask_kind, whole, rng, density=config.density)
+    coding = camera.true_mask(mask)
+    check_size(coding, shape, camera.path)
+    clips = film.reshape(-1, frames, *shape)
+    measurements = measure(clips, coding, camera.noise, seed=rng, pixels=camera.pixels(shape))
+    write_capture(
+        config.out,
+        measurements=measurements,
+        mask=mask,
+        truth=film,
+        scale=camera.scale,
+        provenance=make_provenance(
+            "simulate",
+            _settings(config, camera),
+            seed=config.seed,
+            model=None,
+            inputs=map(fingerprint, sources),
+            device="cpu",
+        ),
+        overwrite=config.overwrite,
+    )
+    return Simulated(config.out, len(clips), frames, shape, camera.notes)
+
+
+def _frames(config: SimulateConfig, known: int | None) -> int:
+    """T, unless the mask and the option both tell it.
+
+    Raises:
+        UsageError: they do.
+    """
+    if known is not None and config.frames is not None:
+        raise UsageError(
+            f"the mask's file, or the camera's, tells the number of frames: {known}",
+            hint="leave out --frames",
+        )
+    return known or config.frames or _FRAMES
+
+
+def _film(config: SimulateConfig, frames: int) -> np.ndarray:
+    """The frames (N*T, H, W) of whole measurements, cut and resampled.
+
+    Raises:
+        InputError: the video cannot be read, or is too short or small.
+    """
     wanted = None if config.count is None else config.count * frames
     film = read_video(config.video, start=config.start, count=wanted)
     count = len(film) // frames
@@ -114,37 +171,14 @@ def simulate(config: SimulateConfig) -> Simulated:
         film = crop(film, config.crop, config.video)
     if config.resize is not None:
         film = resize(film, config.resize)
-    shape = (film.shape[1], film.shape[2])
-    if given is None:
-        mask = make_mask(config.mask_kind, (frames, *shape), rng, density=config.density)
-    elif given.shape[1:] != shape:
-        raise InputError(
-            f"the mask has {given.shape[1:]} pixels, the video {shape}",
-            path=config.mask_file,
-            hint="crop or resize the video to the mask",
-        )
-    else:
-        mask = given
-    clips = film.reshape(count, frames, *shape)
-    measurements = measure(clips, mask, config.noise, seed=rng)
+    return film
+
+
+def _settings(config: SimulateConfig, camera: SimulatedCamera) -> dict[str, Any]:
+    """All that decided the simulation, for the provenance."""
     settings = {k: v for k, v in asdict(config).items() if k not in ("out", "overwrite")}
-    write_capture(
-        config.out,
-        measurements=measurements,
-        mask=mask,
-        truth=film,
-        scale=config.scale,
-        provenance=make_provenance(
-            "simulate",
-            settings,
-            seed=config.seed,
-            model=None,
-            inputs=map(fingerprint, sources),
-            device="cpu",
-        ),
-        overwrite=config.overwrite,
-    )
-    return Simulated(config.out, count, frames, shape)
+    table = camera.table() if config.camera else None
+    return settings | {"noise": asdict(camera.noise), "scale": camera.scale, "camera": table}
 
 
 def crop(film: np.ndarray, window: tuple[int, ...], path: Path) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""What a benchmark changes while all else stays: the tolerance, noise, where the mask lies."""
+"""What a benchmark changes while all else stays: the tolerance, or what the camera does."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,28 @@ from scipy.ndimage import fourier_shift
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture
+from deqsci_cli.io.clipping import clipping_level
 from deqsci_cli.physics.noise import SensorNoise
 
-#: what may be swept
-SWEEPS = ("tol", "noise", "shift")
+# Beyond this, nothing is left of a measurement.
+_BELOW_ONE = ("saturation", "gains")
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a model is given.
+
+    Attributes:
+        measurement: (H, W).
+        mask: (T, H, W).
+        seen: booleans (H, W), the pixels that tell something; None for all.
+        told: whether what the camera did was told, and is undone.
+    """
+
+    measurement: np.ndarray
+    mask: np.ndarray
+    seen: np.ndarray | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,9 +41,11 @@ class Sweep:
     """One thing that is changed while all else stays.
 
     Attributes:
-        what: one of `SWEEPS`: the solver's tolerance; the standard deviation of noise that is
-            added to the measurement; or by how many pixels the camera's mask lay right of and
-            below where its file says.
+        what: one of `SWEEPS`: the solver's tolerance; or what the camera does: the standard
+            deviation of noise that is added to the measurement; a black level that is added, of
+            one frame's white; the share of the pixels, the brightest, that clip; by how much the
+            lamp's gain differs from 1 in some frame at most; by how many pixels the camera's mask
+            lay right of and below where its file says.
         values: what it is set to, one after the other.
     """
 
@@ -38,27 +59,105 @@ class Sweep:
             raise UsageError(f"the sweep of {self.what} needs values", hint="noise=0,0.01,0.02")
         if not all(0 <= value < math.inf for value in self.values):
             raise UsageError(f"values of {self.what} must not be negative, nor infinite")
+        if self.what in _BELOW_ONE and max(self.values) >= 1:
+            raise UsageError(f"values of {self.what} are below 1")
+
+    @property
+    def codes_anew(self) -> bool:
+        """Whether measurements are made from their truth, and the recorded ones are not used."""
+        return self.what in _MASKS
 
     def frames_needed(self, capture: Capture) -> int:
         """How many frames of truth a measurement must have."""
-        return capture.frames if self.what == "shift" else 1
+        return capture.frames if self.codes_anew else 1
 
-    def measurement(self, capture: Capture, index: int, value: float, seed: int) -> np.ndarray:
-        """What the camera records `(H, W)` at one of the values.
+    def given(self, capture: Capture, index: int, value: float, seed: int) -> list[Given]:
+        """What a model is given at one of the values: as the camera records it, and if it is told.
 
         Args:
             capture: with the measurement.
             index: which one.
             value: of what is swept.
-            seed: of added noise.
+            seed: of everything random.
         """
-        recorded: np.ndarray = capture.measurements[index]
-        if self.what == "noise":
-            rng = np.random.default_rng(seed)
-            return SensorNoise(read=value).apply(recorded, rng, full_range=1)
-        if self.what == "shift":
-            return np.asarray((displaced(capture.mask, value) * capture.truth_of(index)).sum(0))
-        return recorded
+        recorded = Given(capture.measurements[index], capture.mask, capture.seen(index))
+        if self.what == "tol":
+            return [recorded]
+        if self.codes_anew:
+            truth = capture.truth_of(index)
+            assert truth is not None
+            mask = _MASKS[self.what](capture.mask, value, seed)
+            measurement = np.asarray((mask * truth).sum(0))
+            return [Given(measurement, capture.mask), Given(measurement, mask, told=True)]
+        return _SENSORS[self.what](recorded, value, seed)
+
+
+def _noisy(clean: Given, value: float, seed: int) -> list[Given]:
+    """Read noise. It cannot be undone, and has no second line."""
+    rng = np.random.default_rng(seed)
+    noisy = SensorNoise(read=value).apply(clean.measurement, rng, full_range=1)
+    return [Given(noisy, clean.mask, clean.seen)]
+
+
+def _above_black(clean: Given, value: float, seed: int) -> list[Given]:
+    """A black level; told, it is taken off again."""
+    raised = clean.measurement + np.float32(value)
+    lowered = raised - np.float32(value)
+    return [
+        Given(raised, clean.mask, clean.seen),
+        Given(lowered, clean.mask, clean.seen, told=True),
+    ]
+
+
+def _clipped(clean: Given, value: float, seed: int) -> list[Given]:
+    """The brightest pixels clip; untold, their level is looked for as in any capture's file."""
+    y = clean.measurement
+    level = np.quantile(y, 1 - value, method="lower")
+    clipped = np.minimum(y, level)
+    found = clipping_level(clipped[None], clean.mask)
+    return [
+        Given(clipped, clean.mask, _below(clipped, found, clean.seen)),
+        Given(
+            clipped, clean.mask, _below(clipped, level if value else None, clean.seen), told=True
+        ),
+    ]
+
+
+def _below(
+    measurement: np.ndarray, level: float | None, seen: np.ndarray | None
+) -> np.ndarray | None:
+    """The pixels below a level, of those that are seen; None for all."""
+    if level is None:
+        return seen
+    below = measurement < level
+    return below if seen is None else below & seen
+
+
+def flickering(mask: np.ndarray, value: float, seed: int) -> np.ndarray:
+    """A mask (T, H, W) times gains of mean 1, of which the farthest from 1 is `value` off."""
+    gains = np.random.default_rng(seed).uniform(-1, 1, len(mask))
+    gains -= gains.mean()
+    if most := np.abs(gains).max():
+        gains *= value / most
+    return np.asarray(mask * (1 + gains[:, None, None]), dtype=mask.dtype)
+
+
+def _shifted(mask: np.ndarray, value: float, seed: int) -> np.ndarray:
+    """A mask elsewhere; it lets through no less than nothing."""
+    return np.asarray(np.clip(displaced(mask, value), 0, None))
+
+
+_SENSORS: dict[str, Callable[[Given, float, int], list[Given]]] = {
+    "noise": _noisy,
+    "offset": _above_black,
+    "saturation": _clipped,
+}
+_MASKS: dict[str, Callable[[np.ndarray, float, int], np.ndarray]] = {
+    "gains": flickering,
+    "shift": _shifted,
+}
+#: what may be swept
+SWEEPS = ("tol", *_SENSORS, *_MASKS)
 
 
 def displaced(mask: np.ndarray, pixels: float) -> np.ndarray:

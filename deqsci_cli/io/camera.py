@@ -34,7 +34,15 @@ from deqsci_cli.io.shared_file import open_shared
 PICTURES = ("mask", "dark", "flat", "bad_pixels")
 #: what may be a file
 ROLES = (*PICTURES, "frame_gains")
+#: what makes a camera another than `sum_t mask_t x_t`, with the mask as its file has it
+IMPERFECTIONS = (
+    *("dark", "flat", "frame_gains", "bad_pixels", "saturation", "noise", "photons"),
+    *("orientation", "shift", "rotation", "zoom", "blur"),
+)
 _MOST_JSON = 1_000_000
+_MOST_GAIN = 1000.0
+# No sensor stores more; what is larger makes differences infinite.
+_LARGEST = 1e18
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Camera:
         dark: the black level, in stored values: a number, or a file with the dark frame (several
             are averaged).
         flat: file with the flat field: how strongly each pixel answers. Its mean becomes 1, and
-            where it is below a twentieth of that the pixel counts as broken.
+            where it is below a twentieth of that the pixel counts as broken, and not for the mean.
         frame_gains: how bright the lamp was in each frame: numbers with commas, or a text file.
         bad_pixels: file with a map of broken pixels (not 0), or `auto`.
         saturation: stored value from which on a pixel is clipped, `auto` or `none`.
@@ -97,16 +105,21 @@ class Camera:
                 f"there is no orientation '{self.orientation}'",
                 hint=f"one of {', '.join(ORIENTATIONS)}",
             )
-        if not all(map(math.isfinite, (*self.shift, self.rotation))):
-            raise UsageError("shift and rotation of a mask are finite numbers")
+        if not (all(map(math.isfinite, self.shift)) and abs(self.rotation) <= 180):
+            raise UsageError(
+                "a mask's shift is two finite numbers, its rotation between -180 and 180 degrees"
+            )
         if not (0.5 <= self.zoom <= 2 and 0 <= self.blur <= 100):
             raise UsageError("a mask's zoom lies between 0.5 and 2, its blur between 0 and 100")
         if self.photons is not None and not 0 < self.photons < math.inf:
             raise UsageError("the photons of one frame's white must be above 0, and finite")
         _check_level(self.saturation, "saturation", ("auto", "none"))
         _check_level(self.noise, "noise", ("auto",), least=0.0)
-        for role in ("dark", "frame_gains"):
-            numbers(getattr(self, role), role)
+        for role in ROLES:
+            if (text := getattr(self, role)) is not None:
+                if not text.strip() or "\0" in text:
+                    raise UsageError(f"the {role} of the camera is no name of a file")
+                numbers(text, role)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -115,7 +128,9 @@ class Camera:
         return {
             role: Path(text)
             for role, text in found.items()
-            if text is not None and text != "auto" and numbers(text, role) is None
+            if text is not None
+            and (role, text) != ("bad_pixels", "auto")
+            and numbers(text, role) is None
         }
 
     @property
@@ -144,8 +159,8 @@ def numbers(text: str | None, role: str) -> tuple[float, ...] | None:
         return None
     if role == "frame_gains":
         check_gains(values)
-    elif len(values) > 1 or not math.isfinite(values[0]):
-        raise UsageError(f"the black level is one finite number, not '{text}'")
+    elif len(values) > 1 or not abs(values[0]) <= _LARGEST:
+        raise UsageError(f"the black level is one number within ±{_LARGEST:g}, not '{text}'")
     return values
 
 
@@ -153,10 +168,13 @@ def check_gains(values: Sequence[float]) -> None:
     """Refuse gains that no lamp has.
 
     Raises:
-        UsageError: one is not above 0, or not finite.
+        UsageError: one is not a number from 0.001 to 1000.
     """
-    if not values or not all(0 < value < math.inf for value in values):
-        raise UsageError("the gains of the frames are numbers above 0, and finite")
+    if not values or not all(1 / _MOST_GAIN <= value <= _MOST_GAIN for value in values):
+        raise UsageError(
+            f"the gains of the frames are numbers from {1 / _MOST_GAIN:g} to {_MOST_GAIN:g}",
+            hint="1 for a frame as bright as the mask's calibration",
+        )
 
 
 def level_of(text: str | None) -> float | str | None:

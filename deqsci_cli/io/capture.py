@@ -13,7 +13,8 @@ from deqsci_cli.io.agreement import check_one_mask, compare
 from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion
-from deqsci_cli.io.header import Opened, Part, chosen_frames, find_parts, open_capture
+from deqsci_cli.io.frames import chosen_frames
+from deqsci_cli.io.header import Opened, Part, find_parts, open_capture
 from deqsci_cli.io.nan_policy import replaced
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.io.read_options import ReadOptions
@@ -154,11 +155,16 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
         return array, bad
 
     raw, not_numbers = numbers(parts.measurement)
-    chosen = chosen_frames(camera.frames, parts.mask)
+    chosen = chosen_frames(camera.frames, parts.mask.shape[0], opened.mask.path)
     coding = _mask(numbers(parts.mask)[0], chosen, opened.mask, notes)
     coding = true_mask(coding, camera, opened.mask.path)
     film = None if parts.truth is None else numbers(parts.truth)[0]
-    pictures = {role: numbers(part)[0] for role, part in parts.camera.items()}
+    pictures = {}
+    for role, part in parts.camera.items():
+        pictures[role], unknown = numbers(part)
+        if unknown is not None:  # what is added to such a pixel is not known
+            known = np.zeros(raw.shape, bool) if not_numbers is None else not_numbers
+            not_numbers = known | unknown.any(0)
     version, beside = source.version(), opened.versions()
     if film is not None and len(film) > (most := len(raw) * len(coding)):
         notes.append(f"the truth has {len(film)} frames; the first {most} are the measurements'")

@@ -18,6 +18,9 @@ from deqsci_cli.io.file_version import FileStamp, FileVersion, version_of
 from deqsci_cli.io.limits import check_budget
 from deqsci_cli.io.read_errors import input_errors
 
+#: what a file may record about itself beside its arrays
+RECORDS = ("scale", "provenance", "camera")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -48,7 +51,8 @@ class Container:
         format: in words.
         entries: its arrays, by name.
         load: gives the array of a name, as long as the stream is open.
-        attributes: what the file records about itself: `scale`, `provenance`, `camera`.
+        attributes: what the file records about itself, of `RECORDS`. A `camera` that is there but
+            cannot be read is empty.
     """
 
     stream: BufferedReader = field(repr=False)

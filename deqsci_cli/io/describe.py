@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.camera import IMPERFECTIONS
 from deqsci_cli.io.container import Container, Entry
 from deqsci_cli.io.opening import open_container
 
@@ -36,6 +37,18 @@ class FileSummary:
     arrays: tuple[ArraySummary, ...]
     scale: float | None
     provenance: dict[str, Any] | None = field(default=None)
+
+    @property
+    def imperfections(self) -> tuple[str, ...]:
+        """Of a capture that a camera's file simulated: what this camera did, by its keys."""
+        record = self.provenance or {}
+        config = record.get("config") if record.get("command") == "simulate" else None
+        camera = config.get("camera") if isinstance(config, dict) else None
+        if not isinstance(camera, dict):
+            return ()
+        return tuple(
+            key for key in IMPERFECTIONS if camera.get(key, "none") not in ("auto", "none")
+        )
 
 
 def describe(path: str | Path) -> FileSummary:

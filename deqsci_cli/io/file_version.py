@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.read_errors import input_errors
+from deqsci_cli.io.read_errors import input_errors, require_file
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,6 @@ def read_version(path: Path) -> FileVersion:
     Raises:
         InputError: it cannot be read, or something writes to it.
     """
-    with input_errors(path, "file"), path.open("rb") as stream:
+    file = require_file(path)
+    with input_errors(path, "file"), file.open("rb") as stream:
         return version_of(stream, stamp_of(stream, path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from deqsci_cli.errors import UsageError
 
 
@@ -23,3 +25,24 @@ def parse_frames(text: str) -> slice:
     raise UsageError(
         f"--frames {text!r} chooses no frames of a mask", hint="for example 10, or 10:20"
     )
+
+
+def chosen_frames(text: str | None, have: int, path: Path | None) -> slice:
+    """Which of the `have` frames of a mask code a measurement; all where nothing is said.
+
+    Args:
+        path: the mask's file, for the error.
+
+    Raises:
+        UsageError: the mask has fewer.
+    """
+    if text is None:
+        return slice(0, have)
+    chosen = parse_frames(text)
+    if chosen.stop > have:
+        raise UsageError(
+            f"the mask has {have} frames, --frames asks for more (up to {chosen.stop})",
+            path=path,
+            hint="choose among those that are there",
+        )
+    return chosen

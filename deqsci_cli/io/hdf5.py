@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.container import RECORDS, Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.format import Format
 from deqsci_cli.io.limits import check_budget
@@ -41,10 +41,10 @@ def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
         matlab = file.userblock_size >= 512 and _is_matlab(stream)
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
         attributes = {
-            name: value
-            for name in ("scale", "provenance", "camera")
-            if (value := _attribute(file, name)) is not None
+            name: value for name in RECORDS if (value := _attribute(file, name)) is not None
         }
+        if "camera" in file.attrs:
+            attributes.setdefault("camera", "")
     entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}
     name = "MATLAB 7.3 (HDF5)" if matlab else "HDF5"
     return Container(

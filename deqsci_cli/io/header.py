@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import InputError
 from deqsci_cli.io.array_names import find_key, need_key
 from deqsci_cli.io.axes import parse_axes, resolve, to_thw
 from deqsci_cli.io.camera import PICTURES, Camera
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileStamp, FileVersion, read_version
-from deqsci_cli.io.frames import parse_frames
+from deqsci_cli.io.frames import chosen_frames
 from deqsci_cli.io.opening import open_container
 from deqsci_cli.io.orientation import turns
 from deqsci_cli.io.read_options import ReadOptions
@@ -142,10 +142,10 @@ def read_header(
     with open_capture(path, options) as opened:
         parts = find_parts(opened, options)
         count, height, width = parts.measurement.shape
-        used = range(parts.mask.shape[0])[chosen_frames(opened.camera.frames, parts.mask)]
-        return CaptureHeader(
-            count, (len(used), height, width), opened.source.stamp, opened.stamps()
-        )
+        have = parts.mask.shape[0]
+        used = chosen_frames(opened.camera.frames, have, parts.mask.container.path)
+        shape = used.stop - used.start, height, width
+        return CaptureHeader(count, shape, opened.source.stamp, opened.stamps())
 
 
 @contextmanager
@@ -210,25 +210,6 @@ def find_parts(opened: Opened, options: ReadOptions) -> Parts:
     measurement, mask, truth = (parts.pop(name, None) for name in ("measurement", "mask", "truth"))
     assert measurement is not None and mask is not None
     return Parts(measurement, mask, truth, parts, notes)
-
-
-def chosen_frames(text: str | None, mask: Part) -> slice:
-    """Which frames of a mask code a measurement.
-
-    Raises:
-        UsageError: the mask has fewer.
-    """
-    have = mask.shape[0]
-    if text is None:
-        return slice(0, have)
-    chosen = parse_frames(text)
-    if chosen.stop > have:
-        raise UsageError(
-            f"the mask has {have} frames, --frames asks for more (up to {chosen.stop})",
-            path=mask.container.path,
-            hint="choose among those that are there",
-        )
-    return chosen
 
 
 def _unusable(container: Container, name: str) -> str | None:

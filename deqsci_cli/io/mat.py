@@ -14,7 +14,7 @@ import numpy as np
 import scipy.io
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io.container import Container, Entry
+from deqsci_cli.io.container import RECORDS, Container, Entry
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.format import Format
 from deqsci_cli.io.limits import check_budget
@@ -78,10 +78,12 @@ def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
         for entry in _scan(stream, stamp):
             entries.setdefault(entry.name, entry)
     attributes: dict[str, Any] = {}
-    for name in ("scale", "provenance"):
+    for name in RECORDS:
         if name in entries and (value := _attribute(stream, path, entries[name])) is not None:
             attributes[name] = value
             del entries[name]
+    if "camera" in entries:
+        attributes["camera"] = ""
     # Text next to the arrays is no candidate for anything; what else is odd stays listed.
     entries = {key: entry for key, entry in entries.items() if entry.problem != _TEXT}
     return Container(

@@ -70,7 +70,7 @@ def replaced(
         for number in np.flatnonzero(~finite.all((1, 2))):
             _fill(filled[number])
     by = "the median of their neighbours" if policy == "median" else "zero"
-    closed = ", and not looked at" if what == "measurement" else ""
+    closed = "" if what in ("mask", "truth") else ", and not looked at"
     told = tell(~finite, what, "NaN or infinite")
     return filled, ~finite, f"the {what} has {told}; replaced by {by}{closed}"
 

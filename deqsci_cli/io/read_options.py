@@ -22,7 +22,8 @@ class ReadOptions:
         axes: order of the axes, as `HWT`.
         scale: stored value of white.
         nan: what is done about values that are NaN or infinite: `refuse`, `zero` or `median`. A
-            pixel of a measurement that is replaced counts as closed.
+            pixel of a measurement, or of a picture of the camera, that is replaced counts as
+            closed.
         frames: those of the mask that code a measurement, as `parse_frames` reads it.
         truth: whether truth is read.
         camera: the camera's own file, see `io.camera`; what is said here goes before it.

@@ -13,7 +13,7 @@ from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.camera import Camera, check_gains, level_of, numbers
 from deqsci_cli.io.clipping import clipping_level
 from deqsci_cli.io.orientation import ORIENTATIONS
-from deqsci_cli.io.read_errors import input_errors
+from deqsci_cli.io.read_errors import input_errors, require_file
 
 #: why a pixel tells nothing, by the value that it has in `Capture.unseen`
 REASONS = ("seen", "clipped", "broken", "not a number", "black")
@@ -21,6 +21,8 @@ REASONS = ("seen", "clipped", "broken", "not a number", "black")
 _DEAF = 0.05
 # So many standard deviations below black a value is no noise; nor is it this near, of the mean.
 _BEYOND, _NEAR_BLACK = 8.0, 0.05
+# Noise takes half of the values of a black measurement below 0.
+_MOST_BELOW = 0.9
 # A broken pixel stands out from its neighbours by so many times what they differ by, and by
 # this share of the brightest.
 _OUTLIER, _STANDS_OUT = 12.0, 0.25
@@ -65,7 +67,7 @@ def correct(
         camera: that it is.
         pictures: (n, H, W) each: `dark`, `flat`, `bad_pixels`, those that are known.
         path: of the measurements, for errors.
-        not_numbers: where they were no numbers, and were replaced.
+        not_numbers: where they, or a picture of the camera, were no numbers, and were replaced.
 
     Raises:
         InputError: a picture of the camera is none that a camera makes.
@@ -79,18 +81,16 @@ def correct(
     measurements = raw if dark is None else raw - np.asarray(dark, precise)
     bad = np.zeros(raw.shape[1:], bool)
     if "flat" in pictures:
-        flat = pictures["flat"].mean(0)
-        if not flat.mean() > 0:
-            raise InputError("the flat field is dark", path=path, hint="give that of this camera")
-        flat = flat / flat.mean()
-        bad |= flat < _DEAF
-        measurements = (measurements / np.where(bad, 1, flat)).astype(precise)
+        answers = answers_of(pictures["flat"], camera.files.get("flat", path))
+        bad |= answers == 0
+        measurements = (measurements / np.where(bad, 1, answers)).astype(precise)
     if "bad_pixels" in pictures:
         bad |= pictures["bad_pixels"].any(0)
-    elif camera.bad_pixels == "auto":
+    if camera.bad_pixels == "auto":
         bad |= broken_pixels(measurements, mask)
     unseen[:, bad] = REASONS.index("broken")
     if dark is not None:
+        _check_lit(measurements, raw, path)
         unseen[too_black(measurements)] = REASONS.index("black")
     if not_numbers is not None:
         unseen[not_numbers] = REASONS.index("not a number")
@@ -112,6 +112,38 @@ def _saturation(
         f"{share:.2%} of the pixels pile up at {level:g}, and are taken for clipped: they are not "
         "looked at (--saturation none has them believed)",
     )
+
+
+def answers_of(flat: np.ndarray, path: Path) -> np.ndarray:
+    """How strongly each pixel (H, W) answers, 1 on the mean; 0 for a broken one, not in the mean.
+
+    Args:
+        flat: (n, H, W), in any unit.
+        path: for the error.
+
+    Raises:
+        InputError: it is dark.
+    """
+    picture = flat.mean(0, dtype=np.float64)
+    if not (mean := picture.mean()) > 0:
+        raise InputError("the flat field is dark", path=path, hint="give that of this camera")
+    usual = picture[picture >= _DEAF * mean].mean()
+    return np.where(picture < _DEAF * usual, 0, picture / usual)
+
+
+def _check_lit(measurements: np.ndarray, raw: np.ndarray, path: Path) -> None:
+    """Refuse a black level, or a dark frame, that takes all light off measurements.
+
+    Raises:
+        InputError: it does.
+    """
+    if np.mean(measurements < 0) > _MOST_BELOW:
+        raise InputError(
+            f"without its black level nearly all of the measurement is below 0 (it reached "
+            f"{float(raw.max()):g}, as stored)",
+            path=path,
+            hint="give the dark frame, or the black level, of this camera in the file's own unit",
+        )
 
 
 def too_black(measurements: np.ndarray) -> np.ndarray:
@@ -146,7 +178,7 @@ def broken_pixels(measurements: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return broken
 
 
-def true_mask(mask: np.ndarray, camera: Camera, path: Path) -> np.ndarray:
+def true_mask(mask: np.ndarray, camera: Camera, path: Path | None) -> np.ndarray:
     """The mask (T, H, W) as light met it: turned, displaced, blurred, and times the lamp's gains.
 
     Args:
@@ -155,10 +187,16 @@ def true_mask(mask: np.ndarray, camera: Camera, path: Path) -> np.ndarray:
         path: its file, for errors.
 
     Raises:
-        UsageError: there are not as many gains as frames.
+        UsageError: there are not as many gains as frames, or nothing of the mask stays in place.
         InputError: the file with the gains cannot be read.
     """
     mask = np.ascontiguousarray(ORIENTATIONS[camera.orientation](mask))
+    if any(abs(s) >= size for s, size in zip(camera.shift, mask.shape[1:], strict=True)):
+        raise UsageError(
+            f"the shift of {camera.shift} pixels is as far as the mask of {mask.shape[1:]} is wide",
+            path=path,
+            hint="pixels down and to the right, commonly few",
+        )
     if camera.displaced:
         mask = displaced(mask, camera.shift, camera.rotation, camera.zoom, camera.blur)
     gains = _gains(camera)
@@ -208,8 +246,8 @@ def _gains(camera: Camera) -> tuple[float, ...] | None:
     file = camera.files.get("frame_gains")
     if file is None:
         return numbers(camera.frame_gains, "frame_gains")
-    with input_errors(file, "file"):
-        text = file.read_bytes()[: _MOST_TEXT + 1]
+    with input_errors(require_file(file), "file"), file.open("rb") as stream:
+        text = stream.read(_MOST_TEXT + 1)
     try:
         if len(text) > _MOST_TEXT:
             raise ValueError
@@ -219,6 +257,6 @@ def _gains(camera: Camera) -> tuple[float, ...] | None:
         raise InputError(
             "this is no list of gains",
             path=file,
-            hint="a text file with a number above 0 for each frame",
+            hint="a text file with a number for each frame, about 1",
         ) from error
     return found

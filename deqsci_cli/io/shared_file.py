@@ -13,7 +13,7 @@ import numpy as np
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion, changed, read_version
 from deqsci_cli.io.opening import open_container
-from deqsci_cli.io.read_errors import input_errors
+from deqsci_cli.io.read_errors import input_errors, require_file
 
 # A camera has a mask, a dark frame, a flat field, a map of bad pixels, and a file of its own.
 _KEPT = 5
@@ -69,7 +69,7 @@ def open_shared(path: str | Path) -> SharedFile:
     """
     file = Path(path)
     with _turn:
-        with input_errors(file, "file"):
+        with input_errors(require_file(file), "file"):
             found = file.stat()
         known = _last.pop(file, None)
         if known is None or _key(known[0]) != _key(found):

@@ -61,6 +61,27 @@ def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) ->
     return frames.astype(np.float32)
 
 
+def read_picture(
+    path: Path, role: str, shape: tuple[int, int], *, axes: str | None = None
+) -> np.ndarray:
+    """Read a camera's `dark`, `flat` or `bad_pixels`, (n, H, W), from a file without a capture.
+
+    Args:
+        shape: (H, W) that it must have.
+
+    Raises:
+        InputError: there is no such array, it is of another size, or not finite.
+    """
+    with open_container(path) as container:
+        name = need_key(container, role, alone=True)
+        array = container.read(name)
+    stack = container.stack(name, f"{role} {name!r}", parse_axes(axes) if axes else None)
+    order, _ = resolve([stack, Stack("the video", (1, *shape), "THW")], path=path)
+    pictures = to_thw(array, order)
+    check_finite(pictures, role, path)
+    return pictures
+
+
 def _read(
     path: Path, role: str, key: str | None, axes: str | None
 ) -> tuple[Container, str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deqsci_cli.errors import InputError
-from deqsci_cli.physics.noise import SensorNoise
+from deqsci_cli.physics.noise import Pixels, SensorNoise
 
 
 def simulate(
@@ -14,14 +14,16 @@ def simulate(
     noise: SensorNoise | None = None,
     *,
     seed: int | np.random.Generator = 0,
+    pixels: Pixels | None = None,
 ) -> np.ndarray:
-    """Measure a film: y = sum_t mask_t x_t + noise.
+    """Measure a film: y = dark + answers * sum_t mask_t x_t + noise.
 
     Args:
         film: `(T, H, W)`, or `(B, T, H, W)` for several under one mask; intensities in [0, 1].
         mask: `(T, H, W)`.
         noise: the sensor; None for one without noise.
         seed: of the noise.
+        pixels: in what they differ; None if they do not.
 
     Returns:
         The measurement, `(H, W)` or `(B, H, W)`, float32.
@@ -36,5 +38,6 @@ def simulate(
             hint="the mask must be (T, H, W), the film (T, H, W) or (B, T, H, W)",
         )
     clean = (film * mask).sum(-3)
-    full_range = float(mask.sum(0).max())
-    return (noise or SensorNoise()).apply(clean, np.random.default_rng(seed), full_range=full_range)
+    full_range = (pixels or Pixels()).most(mask.sum(0))
+    rng = np.random.default_rng(seed)
+    return (noise or SensorNoise()).apply(clean, rng, full_range=full_range, pixels=pixels)

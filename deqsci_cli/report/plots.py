@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from deqsci_cli.errors import UsageError
-from deqsci_cli.report.scores import Score, mean_scores
+from deqsci_cli.report.scores import Score, line_of, mean_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 AXES = {
     "tol": "tolerance",
     "noise": "read noise (of one frame's white)",
+    "offset": "black level (of one frame's white)",
+    "saturation": "share of the pixels that clip",
+    "gains": "how far the lamp's gains are from 1",
     "shift": "how far the mask lay right and down (pixels)",
 }
 
@@ -74,16 +77,16 @@ def plot(
 
 
 def plot_sweep(scores: Sequence[Score], swept: str) -> str:
-    """Mean PSNR against what was swept, and against seconds: a line for each model."""
+    """Mean PSNR against what was swept, and against seconds: a line for each model, told or not."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rows = mean_scores(scores)
-    models = dict.fromkeys(str(row["model"]) for row in rows)
+    names = [line_of(row["model"], row["told"]) for row in rows]
 
     def curves(x: str) -> Curves:
-        alike = {model: [row for row in rows if row["model"] == model] for model in models}
-        return {m: tuple([row[n] for row in a] for n in (x, "psnr")) for m, a in alike.items()}  # type: ignore[misc]
+        lines = {n: [row for row, of in zip(rows, names, strict=True) if of == n] for n in names}
+        return {n: tuple([row[k] for row in a] for k in (x, "psnr")) for n, a in lines.items()}  # type: ignore[misc]
 
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9, 3.4), layout="constrained")

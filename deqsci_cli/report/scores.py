@@ -21,6 +21,7 @@ class Score:
         label: the model, and the value of what is swept.
         model: by name.
         value: of what is swept; None without a sweep.
+        told: whether what the camera did was told, and undone.
         frames: how many have truth and were compared, of
         of: as many in the film.
         psnr: mean over these, dB.
@@ -43,6 +44,7 @@ class Score:
     label: str
     model: str
     value: float | None
+    told: bool
     frames: int
     of: int
     psnr: float
@@ -58,15 +60,20 @@ class Score:
     frame_ssim: tuple[float, ...] | None
 
 
-def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
-    """The means over all captures, a row for each model and value.
+def line_of(model: object, told: object) -> str:
+    """What a model is called in tables and plots where what the camera did was told, or not."""
+    return f"{model}, told" if told else str(model)
 
-    `label, model, value, psnr, ssim, evaluations, seconds`, `memory` (the largest), `converged`
-    (a share).
+
+def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
+    """The means over all captures, a row for each model and value, told or not.
+
+    `label, model, value, told, psnr, ssim, evaluations, seconds`, `memory` (the largest),
+    `converged` (a share).
     """
     rows: list[dict[str, object]] = []
-    for model, value in dict.fromkeys((s.model, s.value) for s in scores):
-        alike = [s for s in scores if (s.model, s.value) == (model, value)]
+    for model, value, told in dict.fromkeys((s.model, s.value, s.told) for s in scores):
+        alike = [s for s in scores if (s.model, s.value, s.told) == (model, value, told)]
         similarities = [s.ssim for s in alike if s.ssim is not None]
         memory = [s.memory for s in alike if s.memory is not None]
         rows.append(
@@ -74,6 +81,7 @@ def mean_scores(scores: Sequence[Score]) -> list[dict[str, object]]:
                 "label": alike[0].label,
                 "model": model,
                 "value": value,
+                "told": told,
                 "psnr": float(np.mean([s.psnr for s in alike])),
                 "ssim": float(np.mean(similarities)) if similarities else None,
                 "converged": float(np.mean([s.status == "converged" for s in alike])),
@@ -97,11 +105,17 @@ def score_table(scores: Sequence[Score], swept: str | None) -> tuple[list[str], 
     rows = []
     for s in scores:
         part = f" ({s.frames} of {s.of} frames)" if s.frames < s.of else ""
-        rows.append([s.name + part, s.model, *_value(s.value), *_figures(asdict(s), s.status, "d")])
+        line = line_of(s.model, s.told)
+        rows.append([s.name + part, line, *_value(s.value), *_figures(asdict(s), s.status, "d")])
     for row in mean_scores(scores):
         status = f"{row['converged']:.0%} converged"
         rows.append(
-            ["mean", str(row["model"]), *_value(row["value"]), *_figures(row, status, ".1f")]
+            [
+                "mean",
+                line_of(row["model"], row["told"]),
+                *_value(row["value"]),
+                *_figures(row, status, ".1f"),
+            ]
         )
     return header, rows
 

@@ -10,13 +10,14 @@ import pytest
 import scipy.io
 
 from deqsci_cli.cli import console
-from deqsci_cli.engine.sweep import displaced
+from deqsci_cli.engine.sweep import displaced, flickering
 from deqsci_cli.errors import InputError, OutputExistsError, UsageError
 
 
-def lines(result):
-    """The objects of `--json`."""
-    return [json.loads(line) for line in result.stdout.splitlines()]
+def lines(result, *, told=None):
+    """The objects of `--json`; those alone where the camera was told, or was not."""
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return [score for score in found if told in (None, score["told"])]
 
 
 def test_the_table_has_the_figures_of_reconstruct(run, capture, tmp_path):
@@ -55,7 +56,12 @@ def test_what_another_precision_costs(run, capture, tmp_path):
         run("evaluate", "--benchmark", capture, "--models", "gap-tv", "--dtype", "float16")
 
 
-@pytest.mark.parametrize("sweep", ["noise=0,0.1,0.3", "shift=0,0.1,0.25,0.5,1"])
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        *("noise=0,0.1,0.3", "shift=0,0.1,0.25,0.5,1", "offset=0,0.1,0.3", "gains=0,0.1,0.3,0.6"),
+    ],
+)
 def test_what_disturbs_more_costs_more(run, capture, tmp_path, sweep):
     pytest.importorskip("matplotlib")
     run(
@@ -63,7 +69,7 @@ def test_what_disturbs_more_costs_more(run, capture, tmp_path, sweep):
         *("--sweep", sweep),
     )
     scores = json.loads((tmp_path / "b" / "benchmark.json").read_text())["scores"]
-    quality = [score["psnr"] for score in scores]
+    quality = [score["psnr"] for score in scores if not score["told"]]
     assert quality == sorted(quality, reverse=True) and quality[0] > quality[-1] + 1
     assert (tmp_path / "b" / "benchmark.svg").read_text().count("<svg") == 1
 
@@ -90,11 +96,66 @@ def test_a_shift_is_the_cameras(run, capture, tmp_path):
     common = ("--models", "gap-tv", "--json")
     (expected,) = lines(run("evaluate", "--benchmark", tmp_path / "away.mat", *common))
     shown = run("evaluate", "--benchmark", capture, *common, "--sweep", "shift=0,2")
-    still, moved = lines(shown)
+    still, moved = lines(shown, told=False)
     assert moved["psnr"] == pytest.approx(expected["psnr"], abs=0.01)
     (plain,) = lines(run("evaluate", "--benchmark", capture, *common))
     assert still["psnr"] == pytest.approx(plain["psnr"], abs=0.01)
     assert "from its truth" in shown.stderr
+
+
+@pytest.mark.parametrize(("sweep", "gain"), [("shift=1", 10), ("offset=0.2", 3), ("gains=0.4", 2)])
+def test_a_camera_that_is_told_costs_nothing(run, capture, tmp_path, sweep, gain):
+    """Told, it is as good as the file's own measurement; tables, page and plot show both."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    common = ("evaluate", "--benchmark", capture, "--models", "gap-tv", "--tol", "1e-4")
+    (plain,) = lines(run(*common, "--json"))
+    run(*common, "--sweep", sweep, "-o", tmp_path / "b")
+    content = json.loads((tmp_path / "b" / "benchmark.json").read_text())
+    untold, told = content["scores"]
+    what, _, value = sweep.partition("=")
+    label = f"gap-tv, {what} {value}"
+    assert (untold["label"], told["label"]) == (label, f"{label}, told")
+    assert (untold["told"], told["told"]) == (False, True)
+    assert told["psnr"] > untold["psnr"] + gain
+    # The camera's mask is another one here, and so is the answer, a little.
+    assert told["psnr"] == pytest.approx(plain["psnr"], abs=0.02 if what == "offset" else 2)
+    assert [row["told"] for row in content["means"]] == [False, True]
+    texts = [(tmp_path / "b" / f"benchmark.{kind}").read_text() for kind in ("md", "csv", "svg")]
+    assert "| gap-tv, told |" in texts[0] and f"{told['psnr']:.2f}" in texts[0]
+    assert [row["told"] for row in csv.DictReader(texts[1].splitlines())] == ["False", "True"]
+    assert ">gap-tv, told</text>" in texts[2]
+    assert f"{label}, told" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_clipped_pixels_are_found_or_told(run, capture):
+    """The brightest tenth is flat; not looked at, it costs less than believed."""
+    content = scipy.io.loadmat(capture)
+    common = ("--models", "gap-tv", "--json")
+    shown = run("evaluate", "--benchmark", capture, *common, "--sweep", "saturation=0,0.1")
+    clean, found = lines(shown, told=False)
+    nothing, told = lines(shown, told=True)
+    assert clean["psnr"] == nothing["psnr"] and found["psnr"] == told["psnr"] < clean["psnr"]
+    meas = content["meas"].astype(float)
+    level = np.quantile(meas[..., 0], 0.9, method="lower")
+    content["meas"] = np.minimum(meas, level)
+    scipy.io.savemat(capture, {k: content[k] for k in ("meas", "mask", "orig")})
+    believed, same = (
+        lines(run("evaluate", "--benchmark", capture, *common, "--saturation", level))[0]["psnr"]
+        for level in ("none", "auto")
+    )
+    assert believed < found["psnr"] - 0.5
+    assert same == pytest.approx(found["psnr"], abs=0.01)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("frames", [1, 2, 8])
+def test_gains_of_a_lamp_that_flickers(frames, value):
+    mask = np.ones((frames, 3, 4), np.float32)
+    gains = flickering(mask, value, seed=3)[:, 0, 0]
+    assert gains.mean() == pytest.approx(1, abs=1e-6)
+    assert np.abs(gains - 1).max() == pytest.approx(value if frames > 1 else 0, abs=1e-6)
+    np.testing.assert_array_equal(gains, flickering(mask, value, seed=3)[:, 0, 0])
 
 
 def test_noise_of_the_file_does_not_come_into_a_shift(run, capture):
@@ -137,7 +198,8 @@ def test_a_displaced_mask_keeps_its_contrast(shape):
 def test_further_than_a_pixel_nothing_is_left_to_lose(run, capture):
     """Half pixels beyond are as bad as whole ones: what differs is the place alone."""
     common = ("--benchmark", capture, "--models", "gap-tv", "--json")
-    scores = lines(run("evaluate", *common, "--sweep", "shift=0,1,1.5,2,2.5,3"))
+    shown = run("evaluate", *common, "--sweep", "shift=0,1,1.5,2,2.5,3")
+    scores = lines(shown, told=False)
     near, *far = [score["psnr"] for score in scores]
     assert max(far) - min(far) < 1.5 and near > max(far) + 5
 
@@ -166,7 +228,9 @@ def test_the_seed_is_of_the_added_noise(run, capture):
     assert seeds[0] != seeds[1] == seeds[2]
 
 
-@pytest.mark.parametrize("wrong", ["speed=1", "noise=", "noise=a", "shift=-1", "tol=inf"])
+@pytest.mark.parametrize(
+    "wrong", ["speed=1", "noise=", "noise=a", "shift=-1", "tol=inf", "gains=1", "saturation=1"]
+)
 def test_sweeps_that_cannot_be_meant(run, capture, wrong):
     with pytest.raises(UsageError):
         run("evaluate", "--benchmark", capture, "--models", "gap-tv", "--sweep", wrong)
