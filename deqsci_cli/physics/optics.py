@@ -89,6 +89,18 @@ class Optics:
         blur = 0.0 if self.blur is None else 3 * float(self.blur)
         return math.ceil(float((at - corner).abs().max()) + blur - 1e-4) + 3
 
+    def inside(self, shape: tuple[int, int]) -> Tensor:
+        """Where a mask `(T, H, W)` comes from inside its file, booleans `(H, W)`."""
+        some = [p for p in (self.shift, self.rotation, self.scale) if p is not None]
+        if not some:
+            return torch.ones(shape, dtype=torch.bool)
+        with torch.no_grad():
+            at = self._sources(some[0].new_empty(1, *shape))
+        # A thousandth of a pixel more is rounding.
+        return torch.stack(
+            [(a >= -1e-3) & (a <= size - 1 + 1e-3) for a, size in zip(at, shape, strict=True)]
+        ).all(0)
+
     def of_part(self, off_centre: tuple[float, float]) -> Optics:
         """The same for a part of the picture, about that part's own centre.
 
@@ -149,7 +161,8 @@ class Optics:
             weight = weight * torch.exp(-((self.blur * frequency) ** 2) / 2)
         phase = at[:, None] * frequency
         cosine, sine = weight * torch.cos(phase), weight * torch.sin(phase)
-        return spectrum.real @ cosine.T - spectrum.imag @ sine.T
+        moved: Tensor = spectrum.real @ cosine.T - spectrum.imag @ sine.T
+        return moved
 
 
 def displaced_mask(
@@ -186,7 +199,7 @@ def displaced_mask(
         between=between,
     )
     moved = optics(torch.as_tensor(mask.astype(np.float64))).numpy()
-    return np.maximum(moved, 0).astype(mask.dtype)
+    return np.asarray(np.maximum(moved, 0), dtype=mask.dtype)
 
 
 def _padded(stack: Tensor) -> tuple[Tensor, list[int]]:
@@ -263,4 +276,5 @@ def _sheared(stack: Tensor, slope: Tensor) -> Tensor:
     frequency = 2 * math.pi * torch.fft.rfftfreq(width, device=stack.device, dtype=stack.dtype)
     phase = -slope * rows[:, None] * frequency
     turned = torch.fft.rfft(stack, dim=-1) * torch.complex(torch.cos(phase), torch.sin(phase))
-    return torch.fft.irfft(turned, n=width, dim=-1)
+    sheared: Tensor = torch.fft.irfft(turned, n=width, dim=-1)
+    return sheared
