@@ -207,7 +207,7 @@ class _Search:
             return value, gradient * units
 
         # A search that its own noise ends goes back to where its last line began: hence `best`.
-        options = {"maxiter": 25, "ftol": 3e-5, "gtol": 5e-3, "maxls": 5}
+        options = {"maxiter": 12, "ftol": 3e-5, "gtol": 5e-3, "maxls": 5}
         minimize(scaled, start / units, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         return best
 

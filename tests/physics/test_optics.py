@@ -84,7 +84,7 @@ def test_gains_weight_the_frames(soft):
 
 @pytest.mark.parametrize("between", BETWEEN)
 def test_gradients_agree_with_finite_differences(between):
-    mask = torch.as_tensor(np.random.default_rng(3).random((2, 12, 14)))
+    mask = torch.as_tensor(np.random.default_rng(3).random((2, 6, 7)))
     values = [[0.3, 0.4], 0.2, 1.003, 0.3, [0.9, 1.1]]
     parameters = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
     assert torch.autograd.gradcheck(lambda *p: Optics(*p, between)(mask), parameters)
@@ -109,3 +109,12 @@ def test_what_lies_within_the_margin_does_not_know_the_outside(soft):
     inside = slice(margin, -margin)
     assert margin == 5
     assert torch.allclose(whole[:, 2:-2, 2:-2][:, inside, inside], cut[:, inside, inside])
+
+
+def test_what_comes_from_outside_is_told(soft):
+    """Two rows come in at the top, and one column, in part, at the right."""
+    inside = Optics(torch.tensor([2.0, -0.6])).inside((6, 7))
+    expected = np.zeros((6, 7), dtype=bool)
+    expected[2:, :6] = True
+    assert np.array_equal(inside.numpy(), expected)
+    assert Optics().inside((6, 7)).all()
