@@ -98,6 +98,7 @@ class Reconstructor:
         *,
         truths: Sequence[np.ndarray | None] = (),
         seen: np.ndarray | None = None,
+        settings: EquilibriumSettings | None = None,
     ) -> Reconstruction:
         """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
 
@@ -109,6 +110,7 @@ class Reconstructor:
                 are only compared with.
             seen: booleans `(B, H, W)`: pixels whose value tells something, None for all. The values
                 of the others (clipped, broken) do not count.
+            settings: to be used this time; None for the reconstructor's own.
 
         Returns:
             The solution; its `x` is `(B, T, H, W)`, on the CPU.
@@ -139,7 +141,8 @@ class Reconstructor:
                 if on_iteration is not None:
                     on_iteration(count, residual, videos)
 
-            found = solve(self.network, operator, y, self.settings, on_iteration=listen)
+            chosen = settings or self.settings
+            found = solve(self.network, operator, y, chosen, on_iteration=listen)
             whole = replace(found, x=found.x.cpu())
         spent = enumerate(found.evaluations)
         traces = [

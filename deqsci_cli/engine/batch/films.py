@@ -38,6 +38,7 @@ def write_outputs(
     solution: Reconstruction,
     place: int,
     seconds: float,
+    notes: tuple[str, ...],
 ) -> Record:
     """Write one film and what belongs to it; compute its metrics where there is truth.
 
@@ -48,6 +49,7 @@ def write_outputs(
         solution: of several measurements, of which
         place: tells this one's.
         seconds: that it took.
+        notes: on how it was solved, as sentences.
 
     Raises:
         StorageError: nothing more can be written.
@@ -83,7 +85,7 @@ def write_outputs(
         scale=capture.scale,
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,
-        notes=capture.notes,
+        notes=(*capture.notes, *notes),
         sources=tuple(Source(**version.as_input()) for version in capture.versions),
         **solution.facts(place),
         **vars(fit_of(capture, job.index, video)),

@@ -20,6 +20,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
+from deqsci_cli.engine.batch.noise import settings_of, told
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
@@ -30,7 +31,7 @@ from deqsci_cli.errors import (
     StorageError,
     UsageError,
 )
-from deqsci_cli.io import Capture, load_capture
+from deqsci_cli.io import Capture, check_seen, load_capture
 from deqsci_cli.io.file_version import changed
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.reconstructor import Reconstruction, Reconstructor
@@ -51,16 +52,17 @@ _SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Measurements (B, H, W) that are solved together: their mask, truths, and seen pixels."""
+    """Measurements (B, H, W) solved together: their mask, truths, seen pixels and settings."""
 
     measurements: np.ndarray
     mask: np.ndarray
     truths: list[np.ndarray | None]
     seen: np.ndarray | None
+    settings: EquilibriumSettings
 
     def part(self, part: slice) -> _Batch:
         seen = None if self.seen is None else self.seen[part]
-        return _Batch(self.measurements[part], self.mask, self.truths[part], seen)
+        return _Batch(self.measurements[part], self.mask, self.truths[part], seen, self.settings)
 
 
 def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | Failure]:
@@ -77,6 +79,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         keep_freed_memory()
     done: dict[int, Record | Failure] = {}
     captures: dict[int, Capture] = {}
+    settings: dict[int, EquilibriumSettings] = {}
     for place, job in enumerate(task.jobs):
         # Another worker may have come so far before it died.
         if record := record_of(job.output, order.run):
@@ -85,23 +88,46 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
             done[place] = _written(job, add_previews, order, job)
     left = {place: job for place, job in enumerate(task.jobs) if place not in done}
     for place, found in zip(left, _read(order, left.values()), strict=True):
-        if isinstance(found, Capture):
-            captures[place] = found
+        job = left[place]
+        try:
+            if not isinstance(found, Capture):
+                raise found
+            settings[place] = _settings(order, job, found)
+        except DeqsciError as error:
+            done[place] = Failure.of(job.input, error)
         else:
-            done[place] = Failure.of(left[place].input, found)
-    for alike in _by_mask(captures):
-        jobs = [task.jobs[place] for place in alike]
-        results = _reconstruct(order, jobs, [captures[place] for place in alike], on_iteration)
+            captures[place] = found
+    for alike in _alike(captures, settings):
+        jobs, first = [task.jobs[place] for place in alike], settings[alike[0]]
+        found_captures = [captures[place] for place in alike]
+        results = _reconstruct(order, jobs, found_captures, first, on_iteration)
         done |= zip(alike, results, strict=True)
     return [done[place] for place in range(len(task.jobs))]
 
 
-def _by_mask(captures: dict[int, Capture]) -> list[list[int]]:
-    """The places of captures whose masks are equal, together."""
+def _settings(order: Order, job: Job, capture: Capture) -> EquilibriumSettings:
+    """How a measurement is to be solved.
+
+    Raises:
+        InputError: none of its pixels tells anything.
+        ModelError: the model has changed since the run began.
+    """
+    if (seen := capture.seen(job.index)) is not None:
+        check_seen(seen[None], capture.measurements[job.index][None], path=capture.path)
+    if capture.noise is None and capture.photons is None:
+        return order.settings
+    return settings_of(capture, job.index, _reconstructor_of(order).network, order.settings)
+
+
+def _alike(
+    captures: dict[int, Capture], settings: dict[int, EquilibriumSettings]
+) -> list[list[int]]:
+    """The places of captures whose masks and settings are equal, together."""
     groups: list[list[int]] = []
     for place, capture in captures.items():
         for group in groups:
-            if np.array_equal(captures[group[0]].mask, capture.mask):
+            same = settings[group[0]] == settings[place]
+            if same and np.array_equal(captures[group[0]].mask, capture.mask):
                 group.append(place)
                 break
         else:
@@ -113,6 +139,7 @@ def _reconstruct(
     order: Order,
     jobs: Sequence[Job],
     captures: Sequence[Capture],
+    settings: EquilibriumSettings,
     on_iteration: OnIteration | None,
 ) -> list[Record | Failure]:
     """Solve measurements of one mask together, and write their films."""
@@ -122,14 +149,16 @@ def _reconstruct(
         captures[0].mask,
         [capture.truth_of(job.index) for job, capture in pairs],
         _seen(pairs),
+        settings,
     )
     try:
         solution, seconds = _SOLVER.submit(_timed, order, batch, on_iteration).result()
     except (DeviceError, ModelError) as error:
         return [Failure.of(job.input, error) for job in jobs]
     each = seconds / len(jobs)
+    notes = told(settings, order.settings)
     return [
-        _written(job, write_outputs, order, job, capture, solution, number, each)
+        _written(job, write_outputs, order, job, capture, solution, number, each, notes)
         for number, (job, capture) in enumerate(pairs)
     ]
 
@@ -192,12 +221,17 @@ def _timed(
 
 def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Reconstruction:
     """All at once, or, where the memory is too small for that, in halves of halves."""
-    run = _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
+    run = _reconstructor_of(order)
     count = len(batch.measurements)
     try:
         torch.manual_seed(order.seed)
         return run(
-            batch.measurements, batch.mask, on_iteration, truths=batch.truths, seen=batch.seen
+            batch.measurements,
+            batch.mask,
+            on_iteration,
+            truths=batch.truths,
+            seen=batch.seen,
+            settings=batch.settings,
         )
     except DeviceError:
         if count == 1:
@@ -209,6 +243,10 @@ def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Rec
     lists = ("residual", "residual_trace", "evaluations", "status", "psnr_trace")
     joined = {name: [v for part in parts for v in getattr(part, name)] for name in lists}
     return Reconstruction(torch.cat([part.x for part in parts]), **joined)
+
+
+def _reconstructor_of(order: Order) -> Reconstructor:
+    return _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
 
 
 @lru_cache(maxsize=1)
