@@ -43,7 +43,9 @@ _BETTER = 0.8
 # up to the second, a better placement of the same mask can.
 _TELLING, _COMPARABLE = 0.75, 0.9
 # A measurement with less structure than this share of a coded white scene's shows no coding.
-_CODED = 0.5
+_CODED = 0.15
+# Of white: a darker part says nothing of a mask, whatever black level is left in it.
+_DARK = 0.02
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def check_mask(measurement: Tensor, mask: Tensor, seen: Tensor | None = None) ->
     leaves a doubt.
 
     Args:
-        measurement: `(H, W)`, in any unit.
+        measurement: `(H, W)`, y = sum_t mask_t x_t with white at 1; its scale matters little.
         mask: `(T, H, W)`.
         seen: booleans `(H, W)`, pixels that tell something; None for all.
 
@@ -121,7 +123,7 @@ def rank_placements(
     The brightest 96x96 pixels are used.
 
     Args:
-        measurement: `(H, W)`, in any unit.
+        measurement: `(H, W)`, y = sum_t mask_t x_t with white at 1; its scale matters little.
         mask: `(T, H, W)`.
         seen: booleans `(H, W)`, pixels that tell something; None for all.
 
@@ -224,13 +226,13 @@ class _Part:
 
 
 def _brightest(measurement: Tensor, mask: Tensor, seen: Tensor | None, side: int) -> _Part | None:
-    """The brightest part that is seen, brought to one level; None where too little is there."""
+    """The brightest part that is seen, at one level; None where it is too small or too dark."""
     tells = mask.amax(0) > 0 if seen is None else seen & (mask.amax(0) > 0)
     y = torch.where(tells, measurement, 0.0)
     window = brightest(y, side)
     tells, y = window.cut(tells)[None], window.cut(y)[None]
     white = torch.where(tells, window.cut(mask).sum(0), 0.0)
     level = norms(y) / norms(white).clamp(min=1e-30)
-    if int(tells.sum()) < _FEWEST_PIXELS or not (level > 0 and torch.isfinite(level)):
+    if int(tells.sum()) < _FEWEST_PIXELS or not _DARK < level < math.inf:
         return None
     return _Part(window, y * (_LEVEL / level), mask, tells)

@@ -35,7 +35,7 @@ def code(mask: Tensor, film: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["binary", "grey", "shifting"])
-@pytest.mark.parametrize("unit", [1.0, 5000.0])
+@pytest.mark.parametrize("unit", [0.1, 1.0, 5000.0])
 def test_the_right_mask_fits_in_any_unit(film, kind, unit):
     found = check_mask(unit * code(mask_of(film, kind), film), mask_of(film, kind))
     assert found.verdict == "fits" and not found.warning
@@ -180,3 +180,7 @@ def test_a_real_capture(shared_data):
     y, mask = torch.from_numpy(capture.measurements[0]), torch.from_numpy(capture.mask)
     assert check_mask(y, mask).verdict == "fits"
     assert "pixel to the left" in check_mask(y, mask.roll(1, 2)).warning
+    other = mask.max() * torch.from_numpy(
+        make_mask("binary", tuple(mask.shape), np.random.default_rng(5))
+    )
+    assert check_mask(y, other).verdict == "foreign"
