@@ -1,7 +1,7 @@
 """Files in, files out: numpy arrays on this side, never torch."""
 
 from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
-from deqsci_cli.io.capture import Capture, load_capture
+from deqsci_cli.io.capture import Capture, load_capture, read_camera_pictures
 from deqsci_cli.io.checks import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
 from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
@@ -42,6 +42,7 @@ __all__ = [
     "make_provenance",
     "need_preview",
     "only_run",
+    "read_camera_pictures",
     "read_film",
     "read_header",
     "read_mask",

@@ -142,6 +142,19 @@ def load_capture(path: str | Path, options: ReadOptions | None = None, **changes
         return _read(opened, options)
 
 
+def read_camera_pictures(path: str | Path, options: ReadOptions) -> dict[str, np.ndarray]:
+    """The pictures of the camera that a capture is read with: `dark`, `flat`, `bad_pixels`.
+
+    Each is the mean over its stack, `(H, W)` float32.
+
+    Raises:
+        InputError, UsageError: see `load_capture`.
+    """
+    with open_capture(path, options) as opened:
+        parts = find_parts(opened, options).camera
+        return {role: part.read().mean(0, dtype=np.float32) for role, part in parts.items()}
+
+
 def _read(opened: Opened, options: ReadOptions) -> Capture:
     """The capture of opened files."""
     source, camera = opened.source, opened.camera
