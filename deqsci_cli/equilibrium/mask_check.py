@@ -149,7 +149,7 @@ def _compared(found: MaskCheck) -> MaskCheck:
         warning = (
             f"the mask fits the measurement much better {best.change} (held-out score "
             f"{best.score:.3f}, {UNCHANGED} {own:.3f}): say {best.camera} in "
-            "the camera's file, or check the mask's calibration"
+            "the camera's file, or have it found by deqsci calibrate"
         )
         return replace(found, verdict="moved", warning=warning)
     if found.expected > _TELLING:
