@@ -14,6 +14,7 @@ import numpy as np
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.selection import choose, parse_selection
+from deqsci_cli.engine.noise import suited
 from deqsci_cli.engine.sweep import Given, Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError
@@ -28,7 +29,7 @@ from deqsci_cli.io import (
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.io.read_options import ReadOptions
-from deqsci_cli.reconstructor import Reconstructor
+from deqsci_cli.reconstructor import Reconstruction, Reconstructor
 from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.report.page import PLAYERS, FilmView, Page, Pictures, Scene, need_page, render
 from deqsci_cli.report.pages import PAGE
@@ -217,8 +218,7 @@ def _score(
     assert truth is not None
     with peak_memory(run.device) as memory:
         began = time.perf_counter()
-        seen = None if given.seen is None else given.seen[None]
-        found = run(given.measurement[None], given.mask, truths=[truth], seen=seen)
+        found = _solved(capture, index, given, run)
         seconds = time.perf_counter() - began
     video = found.x[0].float().numpy()
     score = Score(
@@ -235,6 +235,27 @@ def _score(
         **compute_metrics(video, truth),
     )
     return score, video
+
+
+def _solved(capture: Capture, index: int, given: Given, run: Reconstructor) -> Reconstruction:
+    """What a model makes of what it is given, its noise told or found as for any film."""
+    noisy = replace(
+        capture,
+        measurements=given.measurement[None],
+        mask=given.mask,
+        truth=None,
+        unseen=None if given.seen is None else (~given.seen[None]).astype(np.uint8),
+        noise=capture.noise if given.noise is None else f"{given.noise}",
+    )
+    suiting = suited(noisy, 0, run.network, run.settings)
+    seen = None if given.seen is None else given.seen[None]
+    return run(
+        suiting.measurement[None],
+        given.mask,
+        truths=[capture.truth_of(index)],
+        seen=seen,
+        settings=suiting.settings,
+    )
 
 
 def _name(capture: Capture, index: int) -> str:

@@ -28,12 +28,14 @@ class Given:
         mask: (T, H, W).
         seen: booleans (H, W), the pixels that tell something; None for all.
         told: whether what the camera did was told, and is undone.
+        noise: standard deviation of the measurement's noise, where that is told.
     """
 
     measurement: np.ndarray
     mask: np.ndarray
     seen: np.ndarray | None = None
     told: bool = False
+    noise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,13 @@ class Sweep:
 
 
 def _noisy(clean: Given, value: float, seed: int) -> list[Given]:
-    """Read noise. It cannot be undone, and has no second line."""
+    """Read noise. It cannot be undone; told, the measurement is trusted less."""
     rng = np.random.default_rng(seed)
     noisy = SensorNoise(read=value).apply(clean.measurement, rng, full_range=1)
-    return [Given(noisy, clean.mask, clean.seen)]
+    return [
+        Given(noisy, clean.mask, clean.seen),
+        Given(noisy, clean.mask, clean.seen, told=True, noise=value),
+    ]
 
 
 def _above_black(clean: Given, value: float, seed: int) -> list[Given]:

@@ -1,8 +1,8 @@
-"""How far a measurement is trusted: settings that suit its noise.
+"""How far a measurement is trusted: the relaxation that suits its noise.
 
 Exact consistency puts the noise of the measurement into the film. The relaxed map trusts the
 measurement the less, the larger r is; the r that serves best grows with the noise's variance.
-Tuned on held-out clips with total variation and with the default model (benchmarks/README.md).
+Tuned on held-out clips with total variation (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from torch import Tensor
 from deqsci_cli.equilibrium.held_out import HELD_OUT_TV, held_out_score
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.window import brightest
-from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 
 # Plain GAP serves best from this noise on: its part of the root of gram, which is the length of a
 # pixel's codes.
 _PLAIN_FROM = 0.06
-# From this noise on a learned denoiser gets this relaxation, and its level times so much. Below, it
-# does better as it is; at a higher level, worse and worse.
-_LEARNED_FROM, _LEARNED, _LEARNED_LEVEL = 0.045, 0.2, 1.3
 # The noise levels that are tried where none is known, in those units: relaxations 0, 0.1, … 1.
 _TRIED = (0.0, 0.019, 0.03, 0.0425, _PLAIN_FROM)
 # Of noisy ones, the largest is taken whose score lies so little above the best: the hidden pixels'
@@ -67,35 +63,18 @@ def relative_noise(operator: SensingOperator, noise: float) -> list[float]:
     return [noise / value if value > 0 else 0.0 for value in length.tolist()]
 
 
-def settings_for_noise(
-    settings: EquilibriumSettings, network: Denoiser, noise: float
-) -> EquilibriumSettings:
-    """A model's settings for a measurement with this noise; a clean one leaves them as they are.
+def relaxation_for(noise: float) -> float:
+    """The r that suits total variation: the noise's variance, 1 from where plain GAP serves best.
 
     Args:
-        settings: those of a clean measurement.
-        network: the model. One without weights gets the relaxation that suits the noise. A learned
-            one removes a little noise as it is; from a certain noise on it gets a relaxation and a
-            higher level.
         noise: as `relative_noise` gives it.
     """
-    if any(True for _ in network.parameters()):
-        if noise < _LEARNED_FROM:
-            return settings
-        amount, settings = _LEARNED, replace(settings, sigma=_LEARNED_LEVEL * settings.sigma)
-    else:
-        amount = _amount(noise)
-    return replace(settings, consistency_relaxation=max(amount, settings.consistency_relaxation))
+    return min(1.0, (noise / _PLAIN_FROM) ** 2)
 
 
 def _tv_settings(noise: float) -> EquilibriumSettings:
     """A few evaluations of total variation, as it suits this noise."""
-    return replace(_SOLVE, consistency_relaxation=_amount(noise))
-
-
-def _amount(noise: float) -> float:
-    """The noise's variance, 1 from where plain GAP serves best."""
-    return min(1.0, (noise / _PLAIN_FROM) ** 2)
+    return replace(_SOLVE, consistency_relaxation=relaxation_for(noise))
 
 
 def _noise_of_one(operator: SensingOperator, measurement: Tensor) -> float:

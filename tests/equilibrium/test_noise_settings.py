@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.noise_settings import (
     noise_by_held_out,
     relative_noise,
-    settings_for_noise,
+    relaxation_for,
 )
-from deqsci_cli.networks.cnn import CNN
+from deqsci_cli.equilibrium.noisy_measurement import nearer_to_total_variation
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 
@@ -42,13 +43,13 @@ def noise_like(y: Tensor, deviation: float) -> Tensor:
 
 
 def error(operator: SensingOperator, y: Tensor, film: Tensor, noise: float) -> float:
-    found = solve(TV, operator, y, settings_for_noise(GAP_TV, TV, noise))
+    found = solve(TV, operator, y, replace(GAP_TV, consistency_relaxation=relaxation_for(noise)))
     return float((found.x - film).square().mean())
 
 
 def test_a_clean_measurement_keeps_its_settings(film, operator):
     assert noise_by_held_out(operator, operator.A(film[None])) == [0.0]
-    assert settings_for_noise(GAP_TV, TV, 0.0) == GAP_TV
+    assert relaxation_for(0.0) == 0
 
 
 def test_noise_is_noticed_and_the_film_is_better_for_it(film, operator):
@@ -89,13 +90,35 @@ def test_the_unit_is_the_length_of_the_codes():
 
 
 def test_the_relaxation_grows_with_the_variance():
-    values = [settings_for_noise(GAP_TV, TV, n).consistency_relaxation for n in (0.015, 0.03, 0.06)]
+    values = [relaxation_for(n) for n in (0.015, 0.03, 0.06)]
     assert values[1] == pytest.approx(4 * values[0]) and values[2] == pytest.approx(1.0)
-    assert settings_for_noise(GAP_TV, TV, 5.0).consistency_relaxation == 1.0
+    assert relaxation_for(5.0) == 1.0
 
 
-def test_a_learned_denoiser_stays_as_it_is_below_a_certain_noise():
-    learned, card = CNN(), EquilibriumSettings(sigma=0.03)
-    assert settings_for_noise(card, learned, 0.03) == card
-    noisy = settings_for_noise(card, learned, 0.06)
-    assert noisy.consistency_relaxation > 0 and noisy.sigma > card.sigma
+class TestMeasurement:
+    """A noisy measurement is brought nearer to the clean one, by the noise alone."""
+
+    def off(self, operator, film, deviation, **how):
+        clean = operator.A(film[None])
+        y = clean + noise_like(clean, deviation)
+        level = relative_noise(operator, deviation)[0]
+        nearer = nearer_to_total_variation(operator, y, level, **how)
+        return float((nearer - clean).norm() / (y - clean).norm())
+
+    def test_told_noise_is_taken_off(self, film, operator):
+        assert self.off(operator, film, 0.15, noise=0.15) < 0.7
+
+    def test_so_is_noise_that_is_found(self, film, operator):
+        assert self.off(operator, film, 0.15) < 0.7
+
+    def test_without_noise_all_is_kept(self, film, operator):
+        y = operator.A(film[None])
+        torch.testing.assert_close(nearer_to_total_variation(operator, y, 0.0, noise=0.0), y)
+
+    def test_what_total_variation_cannot_describe_is_kept(self, operator):
+        """Noise in the scene is no noise of the measurement."""
+        wild = torch.rand(8, 64, 64, generator=torch.Generator().manual_seed(3))
+        y = operator.A(wild[None])
+        y = y + noise_like(y, 0.05)
+        nearer = nearer_to_total_variation(operator, y, 0.03, noise=0.05)
+        assert float((nearer - y).norm() / y.norm()) < 0.02

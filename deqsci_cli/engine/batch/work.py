@@ -20,7 +20,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
-from deqsci_cli.engine.batch.noise import settings_of, told
+from deqsci_cli.engine.noise import Suited, suited
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
@@ -79,7 +79,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         keep_freed_memory()
     done: dict[int, Record | Failure] = {}
     captures: dict[int, Capture] = {}
-    settings: dict[int, EquilibriumSettings] = {}
+    suiting: dict[int, Suited] = {}
     for place, job in enumerate(task.jobs):
         # Another worker may have come so far before it died.
         if record := record_of(job.output, order.run):
@@ -92,20 +92,19 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         try:
             if not isinstance(found, Capture):
                 raise found
-            settings[place] = _settings(order, job, found)
+            suiting[place] = _suited(order, job, found)
         except DeqsciError as error:
             done[place] = Failure.of(job.input, error)
         else:
             captures[place] = found
-    for alike in _alike(captures, settings):
-        jobs, first = [task.jobs[place] for place in alike], settings[alike[0]]
-        found_captures = [captures[place] for place in alike]
-        results = _reconstruct(order, jobs, found_captures, first, on_iteration)
+    for alike in _alike(captures, suiting):
+        parts = [(task.jobs[place], captures[place], suiting[place]) for place in alike]
+        results = _reconstruct(order, parts, on_iteration)
         done |= zip(alike, results, strict=True)
     return [done[place] for place in range(len(task.jobs))]
 
 
-def _settings(order: Order, job: Job, capture: Capture) -> EquilibriumSettings:
+def _suited(order: Order, job: Job, capture: Capture) -> Suited:
     """How a measurement is to be solved.
 
     Raises:
@@ -115,18 +114,16 @@ def _settings(order: Order, job: Job, capture: Capture) -> EquilibriumSettings:
     if (seen := capture.seen(job.index)) is not None:
         check_seen(seen[None], capture.measurements[job.index][None], path=capture.path)
     if capture.noise is None and capture.photons is None:
-        return order.settings
-    return settings_of(capture, job.index, _reconstructor_of(order).network, order.settings)
+        return Suited(capture.measurements[job.index], order.settings)
+    return suited(capture, job.index, _reconstructor_of(order).network, order.settings)
 
 
-def _alike(
-    captures: dict[int, Capture], settings: dict[int, EquilibriumSettings]
-) -> list[list[int]]:
+def _alike(captures: dict[int, Capture], suiting: dict[int, Suited]) -> list[list[int]]:
     """The places of captures whose masks and settings are equal, together."""
     groups: list[list[int]] = []
     for place, capture in captures.items():
         for group in groups:
-            same = settings[group[0]] == settings[place]
+            same = suiting[group[0]].settings == suiting[place].settings
             if same and np.array_equal(captures[group[0]].mask, capture.mask):
                 group.append(place)
                 break
@@ -137,29 +134,25 @@ def _alike(
 
 def _reconstruct(
     order: Order,
-    jobs: Sequence[Job],
-    captures: Sequence[Capture],
-    settings: EquilibriumSettings,
+    parts: Sequence[tuple[Job, Capture, Suited]],
     on_iteration: OnIteration | None,
 ) -> list[Record | Failure]:
-    """Solve measurements of one mask together, and write their films."""
-    pairs = list(zip(jobs, captures, strict=True))
+    """Solve measurements of one mask with the same settings together, and write their films."""
     batch = _Batch(
-        np.stack([capture.measurements[job.index] for job, capture in pairs]),
-        captures[0].mask,
-        [capture.truth_of(job.index) for job, capture in pairs],
-        _seen(pairs),
-        settings,
+        np.stack([suiting.measurement for _, _, suiting in parts]),
+        parts[0][1].mask,
+        [capture.truth_of(job.index) for job, capture, _ in parts],
+        _seen([(job, capture) for job, capture, _ in parts]),
+        parts[0][2].settings,
     )
     try:
         solution, seconds = _SOLVER.submit(_timed, order, batch, on_iteration).result()
     except (DeviceError, ModelError) as error:
-        return [Failure.of(job.input, error) for job in jobs]
-    each = seconds / len(jobs)
-    notes = told(settings, order.settings)
+        return [Failure.of(job.input, error) for job, _, _ in parts]
+    each = seconds / len(parts)
     return [
-        _written(job, write_outputs, order, job, capture, solution, number, each, notes)
-        for number, (job, capture) in enumerate(pairs)
+        _written(job, write_outputs, order, job, capture, solution, number, each, suiting.notes)
+        for number, (job, capture, suiting) in enumerate(parts)
     ]
 
 
