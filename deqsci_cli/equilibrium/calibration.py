@@ -80,7 +80,7 @@ def calibrate(
     if unknown or not parameters:
         what = f"'{unknown[0]}' is no parameter" if unknown else "no parameter is named"
         raise UsageError(what, hint=f"some of {', '.join(PARAMETERS)}")
-    y, coding = (torch.as_tensor(a, dtype=torch.float32) for a in (measurements, mask))
+    y, coding = (torch.tensor(a, dtype=torch.float32) for a in (measurements, mask))
     known = None if seen is None else torch.as_tensor(seen)
     search = _Search(y, coding, known, tuple(p for p in PARAMETERS if p in parameters))
     return search.run()

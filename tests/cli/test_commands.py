@@ -237,3 +237,25 @@ def test_a_mask_that_lies_wrong_is_told(tmp_path, capture, deqsci):
     assert "flip-rows" in (tmp_path / "o" / "report.html").read_text()
     told = deqsci("inspect", capture, "--mask", capture)
     assert told.returncode == 0 and "flipped up-down" in told.stdout
+
+
+def test_a_camera_is_calibrated_and_used(tmp_path, capture, run):
+    """A black level is found from the capture, told in a file, and undone by it."""
+    content = {k: v for k, v in scipy.io.loadmat(capture).items() if k[0] != "_"}
+    content["meas"] = content["meas"] + 30
+    dark = tmp_path / "dark.mat"
+    scipy.io.savemat(dark, content)
+    lab = tmp_path / "lab.h5"
+    told = run("calibrate", dark, "--fit", "offset", "-o", lab, "--report", "--json")
+    found = json.loads(told.stdout)
+    assert found["black_level"] == pytest.approx(30, abs=3)
+    assert "black level" in lab.with_suffix(".html").read_text()
+    common = ("--model", "gap-tv", "--preview", "none", "--json")
+    plain = run("reconstruct", dark, "-o", tmp_path / "a", *common)
+    mended = run("reconstruct", dark, "--camera", lab, "-o", tmp_path / "b", *common)
+    before, after = (json.loads(r.stdout.splitlines()[0])["psnr"] for r in (plain, mended))
+    assert after > before + 1
+    with pytest.raises(UsageError, match="nothing to calibrate from"):
+        run("calibrate", dark, "-o", tmp_path / "c.h5")
+    with pytest.raises(UsageError, match="--frames makes"):
+        run("calibrate", dark, "--frames", dark, "-o", tmp_path / "c.h5")
