@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise
+from deqsci_cli.networks.denoiser import FrameDenoiser, ReceptiveField, check_least, initialise
 
 
 class CNN(FrameDenoiser):
@@ -37,3 +37,7 @@ class CNN(FrameDenoiser):
             noise = layer(noise).relu_()
         estimate: Tensor = frames - self.layers[-1](noise)
         return estimate
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        channels = self.layers[0].weight.shape[0]
+        return ReceptiveField(len(self.layers), 1, 3 * 4 * channels)

@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise, pad_to_multiple
+from deqsci_cli.networks.denoiser import (
+    FrameDenoiser,
+    ReceptiveField,
+    check_least,
+    initialise,
+    pad_to_multiple,
+)
 
 
 class FFDNet(FrameDenoiser):
@@ -40,3 +46,7 @@ class FFDNet(FrameDenoiser):
             features = layer(features).relu_()
         noise = F.pixel_shuffle(self.layers[-1](features), 2)
         return frames - noise[..., :h, :w]
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        channels = self.layers[0].weight.shape[0]  # at half resolution, a quarter of the pixels
+        return ReceptiveField(2 * len(self.layers), 2, 3 * channels)
