@@ -1,7 +1,7 @@
 """What decides a film. This is the one list of it: `--resume` keeps a film whose list is the same.
 
 Not on it, since they do not change a film: where files lie and what they are called, previews and
-pages, the number of threads, workers and batches. The device is not on it either: a GPU's rounding
+pages, the number of threads, workers and batches, tiles (the same to rounding). The device is not on it either: a GPU's rounding
 differs from a CPU's by less than the tolerance of the solver.
 """
 
@@ -32,7 +32,7 @@ def origin_of_run(
         "deqsci": __version__,
         "model": model.fingerprint,
         "config": {
-            "equilibrium": asdict(settings),
+            "equilibrium": _decisive(settings),
             "read_options": config.read_options.decisive(),
             "dtype": config.dtype,
             "seed": config.seed,
@@ -40,6 +40,10 @@ def origin_of_run(
         },
     }
     return dict(plain(table))
+
+
+def _decisive(settings: EquilibriumSettings) -> dict[str, Any]:
+    return {name: value for name, value in asdict(settings).items() if name != "tile"}
 
 
 def origin_of_film(
