@@ -23,6 +23,7 @@ class CNN(FrameDenoiser):
     def __init__(self, channels: int = 64, depth: int = 4):
         super().__init__()
         check_least(1, channels=channels, depth=depth)
+        self.channels = channels
         widths = [1, *[channels] * (depth - 1), 1]
         self.layers = nn.ModuleList(self.layer(a, b) for a, b in pairwise(widths))
         initialise(self.layers)
@@ -39,5 +40,4 @@ class CNN(FrameDenoiser):
         return estimate
 
     def receptive_field(self, frames: int) -> ReceptiveField:
-        channels = self.layers[0].weight.shape[0]
-        return ReceptiveField(len(self.layers), 1, 3 * 4 * channels)
+        return ReceptiveField(len(self.layers), 1, 4 * 4 * self.channels)

@@ -32,6 +32,7 @@ class FFDNet(FrameDenoiser):
     def __init__(self, channels: int = 64, depth: int = 15):
         super().__init__()
         check_least(1, channels=channels, depth=depth)
+        self.channels = channels
         widths = [5, *[channels] * (depth - 1), 4]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         initialise(self.layers)
@@ -48,5 +49,5 @@ class FFDNet(FrameDenoiser):
         return frames - noise[..., :h, :w]
 
     def receptive_field(self, frames: int) -> ReceptiveField:
-        channels = self.layers[0].weight.shape[0]  # at half resolution, a quarter of the pixels
-        return ReceptiveField(2 * len(self.layers), 2, 3 * channels)
+        # Features are at half resolution, a quarter of the pixels of four bytes each.
+        return ReceptiveField(2 * len(self.layers), 2, 4 * self.channels)

@@ -141,6 +141,8 @@ class VideoUNet(Denoiser):
         self.scale = 2 ** len(widths)
         self.uses_measurement = measurement
         self.reach = window
+        self.blocks = blocks
+        self.width = widths[0]
         entering = 5 + 8 * measurement + 8 * window
         self.head = convolution(entering, widths[0])
         self.window = _Window(entering, widths[0]) if window else None
@@ -163,16 +165,17 @@ class VideoUNet(Denoiser):
         self.load_state_dict(grown)
 
     def receptive_field(self, frames: int) -> ReceptiveField:
-        """Back from a pixel of the answer, layer by layer; each scale's pixels are seen whole."""
-        margin, scales = 2, list(enumerate(zip(self.encoder, self.decoder, strict=True), start=1))
-        for depth, (_, up) in scales:
-            pixel = 2**depth
-            margin = -(-margin // pixel) * pixel + 2 * len(up.blocks) * pixel
-        for depth, (down, _) in reversed(scales):
-            margin += 2 * len(down.blocks) * 2**depth
+        """Back from a pixel of the answer, layer by layer, each scale's pixels seen whole.
+
+        At half resolution a feature map of C channels has C bytes a pixel; some four are held.
+        """
+        margin, pixels = 2, [2**depth for depth in range(1, len(self.encoder) + 1)]
+        for pixel in pixels:
+            margin = -(-margin // pixel) * pixel + 2 * self.blocks * pixel
+        margin += sum(2 * self.blocks * pixel for pixel in pixels)
         margin += 2 if self.window is None else 4
-        widest = self.head.weight.shape[0]  # at half resolution: bytes a pixel of one feature map
-        return ReceptiveField(-(-margin // self.scale) * self.scale, self.scale, 4 * widest * frames)
+        margin = -(-margin // self.scale) * self.scale
+        return ReceptiveField(margin, self.scale, 4 * self.width * frames)
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         t, h, w = video.shape[1:]

@@ -36,6 +36,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A rectangle that the model has reconstructed: its place in pixels, and how that went."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    status: str
+    evaluations: int
+    residual: float | None
+
+
+@dataclass(frozen=True)
 class Record:
     """One reconstructed measurement; each field stands in the report under its name.
 
@@ -56,6 +69,9 @@ class Record:
         replaced: what was replaced in the input because it was no number, as sentences.
         notes: all that was found or changed in the input when it was read, as sentences.
         sources: the files that it was made from.
+        roi: the regions that the model has made, gap-tv the rest; empty where nothing moves; null
+            where the model has made all. Status, evaluations and residuals are then those of the
+            region in which it came least far, of an empty one those of gap-tv.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -77,6 +93,7 @@ class Record:
     replaced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    roi: tuple[Region, ...] | None = None
     psnr: float | None = None
     ssim: float | None = None
     psnr_trace: tuple[float | None, ...] | None = None

@@ -20,6 +20,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
+from deqsci_cli.engine.roi import reconstruct_regions
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
@@ -194,6 +195,11 @@ def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Rec
     """All at once, or, where the memory is too small for that, in halves of halves."""
     run = _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
     count = len(batch.measurements)
+    if order.roi is not None:
+        torch.manual_seed(order.seed)
+        return reconstruct_regions(
+            run, order.roi, batch.measurements, batch.mask, on_iteration, seen=batch.seen
+        )
     try:
         torch.manual_seed(order.seed)
         return run(
