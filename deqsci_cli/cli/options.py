@@ -43,6 +43,10 @@ Symmetries = Annotated[
     int | None,
     typer.Option(help="Mean over 1, 2, 4 or 8 turned and mirrored films: better, slower."),
 ]
+Tile = Annotated[
+    str | None,
+    typer.Option(help="Side of the tiles a network is evaluated by: auto, none, or 512 (pixels)."),
+]
 Nan = Annotated[
     str,
     typer.Option(help="Values that are NaN or infinite: refuse, zero, or median of those around."),

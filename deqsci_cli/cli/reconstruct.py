@@ -40,6 +40,14 @@ def reconstruct(
     max_iter: options.MaxIter = None,
     symmetries: options.Symmetries = None,
     solver: options.Solver = None,
+    tile: options.Tile = None,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            help="Region that the model makes, gap-tv the rest: TOP,LEFT,HEIGHT,WIDTH, the file of "
+            "a picture (not 0 is inside), or auto for what moves."
+        ),
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
@@ -98,7 +106,9 @@ def reconstruct(
             "max_iter": max_iter,
             "symmetries": symmetries,
             "solver": solver,
+            "tile": tile,
         },
+        roi=roi,
         device=device,
         dtype=dtype,
         seed=seed,
@@ -126,6 +136,8 @@ def reconstruct(
             console.json_line(asdict(failure))
     elif found.measurements:
         _show_report(found)
+        if verbose:
+            _show_regions(found)
     console.show_failures(found.failures)
     if not quiet:
         _show_summary(found, config)
@@ -184,6 +196,18 @@ def _show_report(report: Report) -> None:
             console.number(r.ssim, ".4f"),
         )
     console.out.print(shown)
+
+
+def _show_regions(report: Report) -> None:
+    shown = console.table("", "film", "region", "status", "evaluations", "residual")
+    for r in report.measurements:
+        for region in r.roi or ():
+            place = f"{region.height}x{region.width}+{region.top}+{region.left}"
+            residual = console.number(region.residual, ".1e")
+            row = Path(r.output).name, place, region.status, str(region.evaluations), residual
+            shown.add_row(*row)
+    if shown.row_count:
+        console.out.print(shown)
 
 
 def _show_plan(planned: Plan, config: ReconstructConfig) -> None:

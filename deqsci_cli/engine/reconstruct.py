@@ -25,6 +25,7 @@ from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.work import split, work
+from deqsci_cli.engine.roi import ELSEWHERE
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import Capture, load_capture, make_provenance, only_run, remove_leftovers
 from deqsci_cli.io.provenance import now
@@ -157,6 +158,9 @@ class _Reconstruction:
         sentences = [f"{name}: {sentence}" for sentence in record.notes]
         film = Path(record.output).name
         sentences += [f"{film}: warning: {sentence}" for sentence in record.warnings]
+        if record.roi == ():
+            film = Path(record.output).name
+            sentences.append(f"{film}: nothing moves, the film is {ELSEWHERE}'s alone")
         for sentence in sentences:
             if sentence not in self.told:
                 self.on_event(Note(sentence))
@@ -186,6 +190,7 @@ class _Reconstruction:
             origin=self.plan.origin,
             stamp=stamp | {"config": self.plan.origin["config"]},
             threads=threads_of_each(config.cluster),
+            roi=self.plan.roi,
         )
         futures: dict[Future[list[Record | Failure]], Task] = {}
         try:

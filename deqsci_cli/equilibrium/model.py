@@ -23,6 +23,7 @@ from deqsci_cli.equilibrium.solvers import (
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, DenoiserLike, as_denoiser
 from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
+from deqsci_cli.networks.tiled import AUTO, WHOLE, Tiled, check_tile
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.protocol import Physics
 from deqsci_cli.registry import Registry, named_settings
@@ -49,6 +50,9 @@ class EquilibriumSettings:
         sigma: the denoiser's noise level at equilibrium, in [0, 1] units.
         symmetries: the denoiser's answer is the mean over so many turned, mirrored and reversed
             films (1, 2, 4 or 8): better, and an evaluation takes so many times as long.
+        tile: side of the tiles by which the denoiser is evaluated, which changes its answer by no
+            more than rounding: pixels, `none` for whole pictures, or `auto` for tiles where whole
+            features would take more than a fixed amount of memory (see `networks.tiled`).
         warmup: pairs (sigma, iterations) of plain iteration before it, falling to `sigma`.
         start: `average` (y / sum of masks), `adjoint`, or `gap-tv` (a total-variation
             reconstruction, for less than the price of one evaluation of most networks).
@@ -66,6 +70,7 @@ class EquilibriumSettings:
     consistency_relaxation: float = 0.0
     sigma: float = 12 / 255
     symmetries: int = 1
+    tile: str = AUTO
     warmup: tuple[tuple[float, int], ...] = ()
     start: str = "average"
     solver: str = "anderson"
@@ -93,6 +98,7 @@ class EquilibriumSettings:
                 f"symmetries must be 1, 2, 4 or 8, not {self.symmetries}",
                 hint="each doubling costs twice the time",
             )
+        check_tile(self.tile)
         if not (self.tol > 0 and math.isfinite(self.tol)):
             raise UsageError("the tolerance must be above 0")
         levels = (self.sigma, *(sigma for sigma, _ in self.warmup))
@@ -202,6 +208,8 @@ def make_map(
 ) -> GAPMap:
     """The map of a batch of measurements, at its final noise level."""
     network, make = as_denoiser(network), MAPS.find(settings.map)
+    if settings.tile != WHOLE:
+        network = Tiled(network, settings.tile)
     if settings.symmetries > 1:
         network = Symmetric(network, settings.symmetries)
     return make(operator, measurement, network, **named_settings(make, settings))
@@ -214,7 +222,7 @@ def start_state(f: GAPMap, settings: EquilibriumSettings) -> Tensor:
 
 @STARTS.register("average")
 def _average(operator: Physics, measurement: Tensor) -> Tensor:
-    return operator.normalized_measurement(measurement)
+    return operator.normalized_measurement(measurement).contiguous()
 
 
 @STARTS.register("adjoint")

@@ -40,6 +40,8 @@ _ABSENT = 1e300
 
 # Numbers that are added up at once; PyTorch gives far longer sums to several threads.
 _BLOCK = 4096
+# Blocks of large states that are treated together, so that what is between takes little memory.
+_PIECE = 1024 * _BLOCK
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +67,15 @@ class Solution:
 def norms(x: Tensor) -> Tensor:
     """Euclidean norm of every sample, `(B,)`, summed in float32 at least."""
     wide = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
-    return _sums(wide.square()).sqrt()
+    return _products(wide, wide).sqrt()
 
 
-def _sums(x: Tensor) -> Tensor:
-    """The sum of every row of `(B, n)`, first of blocks, each summed by one thread."""
+def _products(x: Tensor, y: Tensor) -> Tensor:
+    """The inner product of every row of `(B, n)`, summed by blocks, each by one thread."""
     whole = x.shape[1] // _BLOCK * _BLOCK
-    blocks: Tensor = x[:, :whole].unflatten(1, (-1, _BLOCK)).sum(2)
-    return blocks.sum(1) + x[:, whole:].sum(1)
+    pairs = zip(x[:, :whole].split(_PIECE, 1), y[:, :whole].split(_PIECE, 1), strict=True)
+    blocks = torch.cat([(a * b).unflatten(1, (-1, _BLOCK)).sum(2) for a, b in pairs], 1)
+    return blocks.sum(1) + (x[:, whole:] * y[:, whole:]).sum(1)
 
 
 def unit(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,11 +101,12 @@ class _BatchState:
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
 
-    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) of the active samples, and which of them (booleans, on the host) go on."""
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """f(x) and f(x) - x of the active samples, and which of them (on the host) go on."""
         fx = self.f(x)
+        change = fx - x
         self.count += 1
-        moved, size = torch.stack((norms(fx - x), norms(fx))).cpu()
+        moved, size = torch.stack((norms(change), norms(fx))).cpu()
         residual = moved / size.clamp(min=1e-30)
         if self.count == 1:
             self.scale = torch.maximum(self.scale, size)
@@ -111,7 +115,8 @@ class _BatchState:
         sound = finite & (size <= limit)
         better = sound & (residual < self.best_residual[self.active])
         winners = self.active[better]
-        self.best[winners] = fx[better]
+        for place, sample in zip(better.nonzero()[:, 0].tolist(), winners.tolist(), strict=True):
+            self.best[sample].copy_(fx[place])  # without a copy between
         self.best_residual[winners] = residual[better]
         done = sound & (residual <= self.tol)
         samples = zip(
@@ -126,7 +131,7 @@ class _BatchState:
                 self.status[sample] = "diverged"
         if self.on_iteration is not None:
             self.on_iteration(self.count, self.best_residual, self.best)
-        return fx, sound & ~done
+        return fx, change, sound & ~done
 
     def narrow(self, going: Tensor) -> None:
         """Keep only the samples that go on."""
@@ -177,7 +182,7 @@ def picard(
     run = _BatchState(f, x0, tol, on_iteration)
     x = x0
     while run.active.numel() and run.count < max_iter:
-        fx, going = run.evaluate(x)
+        fx, _, going = run.evaluate(x)
         x = fx if relaxation == 1.0 else torch.lerp(x, fx, relaxation)
         if not bool(going.all()):
             run.narrow(going)
@@ -228,36 +233,50 @@ def anderson(
     """
     _check(f, x0)
     run = _BatchState(f, x0, tol, on_iteration)
-    b, n = x0.shape[0], x0[0].numel()
-    # The ring buffer: iterates and residuals, and the residuals' Gram matrix.
-    history = x0.new_zeros(b, memory, n)
-    residuals = x0.new_zeros(b, memory, n)
-    gram = _no_history(b, memory)
+    # The last iterates and their residuals, one slot each, and the residuals' Gram matrix.
+    history: list[Tensor] = []
+    residuals: list[Tensor] = []
+    gram = _no_history(x0.shape[0], memory)
     x = x0
     while run.active.numel() and run.count < max_iter:
-        slot, held = run.count % memory, min(run.count + 1, memory)
-        fx, going = run.evaluate(x)
+        slot = run.count % memory
+        if len(residuals) == memory:  # the oldest is let go before the map needs the memory
+            history[slot] = residuals[slot] = x[:0]
+        fx, change, going = run.evaluate(x)
+        del fx
         if anderson_start_tol and run.count <= _PLAIN_STEPS:
             last = torch.tensor([run.residual_trace[sample][-1] for sample in run.active.tolist()])
             gram[last > anderson_start_tol] = _no_history(1, memory)
-        history[:, slot] = x.flatten(1)
-        residuals[:, slot] = (fx - x).flatten(1)
+        history[slot : slot + 1] = [x.flatten(1)]
+        residuals[slot : slot + 1] = [change.flatten(1)]
         if not bool(going.all()):
             run.narrow(going)
-            history, residuals, gram = history[going], residuals[going], gram[going]
+            history, residuals = ([h[going] for h in each] for each in (history, residuals))
+            gram = gram[going]
         if not run.active.numel():
             break
-        newest = residuals[:, slot]
-        row = torch.stack([_sums(newest * residuals[:, i]) for i in range(held)], 1).double().cpu()
+        held = len(residuals)
+        rows = torch.stack([_products(residuals[slot], other) for other in residuals], 1)
+        row = rows.double().cpu()
         gram[:, slot, :held] = row
         gram[:, :held, slot] = row
         weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
-        weights = weights.to(x0).unsqueeze(2)
-        mixed = weights[:, 0] * (history[:, 0] + relaxation * residuals[:, 0])
-        for i in range(1, held):
-            mixed += weights[:, i] * (history[:, i] + relaxation * residuals[:, i])
-        x = mixed.view(-1, *x0.shape[1:])
+        x = _mix(weights.to(x0), history, residuals, relaxation).view(-1, *x0.shape[1:])
     return run.solution()
+
+
+def _mix(
+    weights: Tensor, history: list[Tensor], residuals: list[Tensor], relaxation: float
+) -> Tensor:
+    """The mean of iterates moved on along their residuals, `(B, n)`, by weights `(B, k)`."""
+    mixed = torch.empty_like(history[0], memory_format=torch.contiguous_format)
+    pieces = [tensor.split(_PIECE, 1) for tensor in (mixed, *history, *residuals)]
+    for piece, *others in zip(*pieces, strict=True):
+        moved = zip(others[: len(history)], others[len(history) :], strict=True)
+        for i, (x, residual) in enumerate(moved):
+            part = weights[:, i : i + 1] * (x + relaxation * residual)
+            piece.copy_(part) if i == 0 else piece.add_(part)
+    return mixed
 
 
 def _no_history(samples: int, memory: int) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise
+from deqsci_cli.networks.denoiser import FrameDenoiser, ReceptiveField, check_least, initialise
 
 
 class CNN(FrameDenoiser):
@@ -23,6 +23,7 @@ class CNN(FrameDenoiser):
     def __init__(self, channels: int = 64, depth: int = 4):
         super().__init__()
         check_least(1, channels=channels, depth=depth)
+        self.channels = channels
         widths = [1, *[channels] * (depth - 1), 1]
         self.layers = nn.ModuleList(self.layer(a, b) for a, b in pairwise(widths))
         initialise(self.layers)
@@ -37,3 +38,6 @@ class CNN(FrameDenoiser):
             noise = layer(noise).relu_()
         estimate: Tensor = frames - self.layers[-1](noise)
         return estimate
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        return ReceptiveField(len(self.layers), 1, 4 * 4 * self.channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.symmetry import Symmetry
 
 # Pixels of one chunk on a CPU: 64 float32 channels of it (16 MiB) stay near the cache, which is
 # worth a third of the time over all frames at once (benchmarks/README.md).
@@ -57,6 +59,22 @@ def convolution(
     return layer
 
 
+@dataclass(frozen=True)
+class ReceptiveField:
+    """How much of a film a network must see for a part of its answer, and what that takes.
+
+    Attributes:
+        margin: pixels around a part, beyond which nothing counts; a multiple of `stride`.
+        stride: a part that starts at a multiple of it is sampled as the whole picture is.
+        bytes: of the features that are held at once, for each pixel of a picture (of all frames
+            that are held together).
+    """
+
+    margin: int
+    stride: int
+    bytes: int
+
+
 class Denoiser(nn.Module):
     """A module called as `D(video, sigma)`, videos `(B, T, H, W)`.
 
@@ -70,6 +88,17 @@ class Denoiser(nn.Module):
     if TYPE_CHECKING:  # the inherited one gives Any
 
         def __call__(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor: ...
+
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        """How far the answer to a film of so many frames looks; None where that is not known."""
+        return None
+
+    def turned(
+        self, symmetry: Symmetry, video: Tensor, sigma: Tensor | float, *measured: Tensor
+    ) -> Tensor:
+        """The answer to the turned film, turned back."""
+        seen = [symmetry.of(v) for v in (video, *measured)]
+        return symmetry.back(self(seen[0], sigma, *seen[1:]))
 
     def load_weights_from(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.

@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least, initialise, pad_to_multiple
+from deqsci_cli.networks.denoiser import (
+    FrameDenoiser,
+    ReceptiveField,
+    check_least,
+    initialise,
+    pad_to_multiple,
+)
 
 
 class FFDNet(FrameDenoiser):
@@ -26,6 +32,7 @@ class FFDNet(FrameDenoiser):
     def __init__(self, channels: int = 64, depth: int = 15):
         super().__init__()
         check_least(1, channels=channels, depth=depth)
+        self.channels = channels
         widths = [5, *[channels] * (depth - 1), 4]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         initialise(self.layers)
@@ -40,3 +47,7 @@ class FFDNet(FrameDenoiser):
             features = layer(features).relu_()
         noise = F.pixel_shuffle(self.layers[-1](features), 2)
         return frames - noise[..., :h, :w]
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        # Features are at half resolution, a quarter of the pixels of four bytes each.
+        return ReceptiveField(2 * len(self.layers), 2, 4 * self.channels)

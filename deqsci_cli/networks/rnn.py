@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from deqsci_cli.networks.denoiser import (
     Denoiser,
+    ReceptiveField,
     check_least,
     convolution,
     frame_levels,
@@ -108,6 +109,16 @@ class BidirectionalRNN(Denoiser):
         noise = torch.cat([self._tail(torch.cat(pair, dim=1)) for pair in both])
         answer: Tensor = alone - (levels * noise).view_as(alone)
         return answer[..., :h, :w]
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        """The frame denoiser's, and 18 pixels for what the frames pass on to each other.
+
+        In principle each of 2 T steps carries 18 pixels on (9 convolutions at half resolution), but
+        what comes from far fades. Measured on held-out clips, what lies beyond 32 / 40 / 48 pixels
+        changes an answer by at most 2e-6 / 1.2e-7 / 1.2e-7 of white at T = 8.
+        """
+        margin = self.frames.receptive_field(frames).margin + 18
+        return ReceptiveField(margin, 2, 200 * frames)
 
     def _head(self, seen: Tensor, sigma: Tensor) -> Tensor:
         first, second = self.head

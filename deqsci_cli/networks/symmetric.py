@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.denoiser import Denoiser, ReceptiveField
+from deqsci_cli.networks.symmetry import HEIGHT, TIME, WIDTH, Symmetry
 
-_TIME, _HEIGHT, _WIDTH = 1, 2, 3
-
-# Rows and columns exchanged or not, then the axes that are run through backwards. The first two,
-# the first four and all eight are groups: the square's, half of it with time reversed, since what
-# is seen backwards tells more than what is only mirrored (benchmarks/README.md).
-_SYMMETRIES: tuple[tuple[bool, tuple[int, ...]], ...] = (
-    (False, ()),
-    (True, (_TIME,)),
-    (False, (_HEIGHT, _WIDTH)),
-    (True, (_TIME, _HEIGHT, _WIDTH)),
-    (False, (_TIME, _WIDTH)),
-    (False, (_TIME, _HEIGHT)),
-    (True, (_WIDTH,)),
-    (True, (_HEIGHT,)),
+# The first two, the first four and all eight are groups: the square's, half of it with time
+# reversed, since what is seen backwards tells more than what is only mirrored
+# (benchmarks/README.md).
+_SYMMETRIES = (
+    Symmetry(False, ()),
+    Symmetry(True, (TIME,)),
+    Symmetry(False, (HEIGHT, WIDTH)),
+    Symmetry(True, (TIME, HEIGHT, WIDTH)),
+    Symmetry(False, (TIME, WIDTH)),
+    Symmetry(False, (TIME, HEIGHT)),
+    Symmetry(True, (WIDTH,)),
+    Symmetry(True, (HEIGHT,)),
 )
 
 #: how many may be averaged over
@@ -46,12 +45,9 @@ class Symmetric(Denoiser):
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         total = self.denoiser(video, sigma, *measured)
-        for exchanged, reversed_ in self.symmetries[1:]:
-            seen = [_exchange(v, exchanged).flip(reversed_) for v in (video, *measured)]
-            answer = self.denoiser(seen[0], sigma, *seen[1:])
-            total = total + _exchange(answer.flip(reversed_), exchanged)
+        for symmetry in self.symmetries[1:]:
+            total = total + self.denoiser.turned(symmetry, video, sigma, *measured)
         return total.div(len(self.symmetries))
 
-
-def _exchange(video: Tensor, exchanged: bool) -> Tensor:
-    return video.transpose(_HEIGHT, _WIDTH) if exchanged else video
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        return self.denoiser.receptive_field(frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deqsci_cli.networks.denoiser import FrameDenoiser, check_least
+from deqsci_cli.networks.denoiser import FrameDenoiser, ReceptiveField, check_least
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -64,3 +64,7 @@ class TotalVariation(FrameDenoiser):
             p, q, t = p_new, q_new, t_new
             u = x + _divergence(p_fast, q_fast)
         return u.unsqueeze(1)
+
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        # One difference and its adjoint a step; about a dozen numbers a pixel are held.
+        return ReceptiveField(self.iterations + 1, 1, 48)

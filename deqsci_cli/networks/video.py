@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import (
     Denoiser,
+    ReceptiveField,
     check_least,
     convolution,
     frame_levels,
+    frames_at_once,
     pad_to_multiple,
 )
 
@@ -52,9 +54,15 @@ class _Block(nn.Module):
         self.outer = convolution(channels, channels, gain=0.1)  # it starts near the identity
 
     def forward(self, features: Tensor, frames: int) -> Tensor:
+        """What comes out; without gradients it is written into what came in."""
         seen = shift_in_time(features, frames)
-        answer: Tensor = self.outer(self.inner(seen).relu_()).add_(features)
-        return answer
+        if torch.is_grad_enabled():
+            answer: Tensor = self.outer(self.inner(seen).relu_()).add_(features)
+            return answer
+        chunk = frames_at_once(seen)
+        for part, shifted in zip(features.split(chunk), seen.split(chunk), strict=True):
+            part.add_(self.outer(self.inner(shifted).relu_()))
+        return features
 
 
 class _Scale(nn.Module):
@@ -133,6 +141,8 @@ class VideoUNet(Denoiser):
         self.scale = 2 ** len(widths)
         self.uses_measurement = measurement
         self.reach = window
+        self.blocks = blocks
+        self.width = widths[0]
         entering = 5 + 8 * measurement + 8 * window
         self.head = convolution(entering, widths[0])
         self.window = _Window(entering, widths[0]) if window else None
@@ -154,19 +164,23 @@ class VideoUNet(Denoiser):
                 grown[name] = _see_more(learned[name], own.shape[1], self, other)
         self.load_state_dict(grown)
 
+    def receptive_field(self, frames: int) -> ReceptiveField:
+        """Back from a pixel of the answer, layer by layer, each scale's pixels seen whole.
+
+        At half resolution a feature map of C channels has C bytes a pixel; some four are held.
+        """
+        margin, pixels = 2, [2**depth for depth in range(1, len(self.encoder) + 1)]
+        for pixel in pixels:
+            margin = -(-margin // pixel) * pixel + 2 * self.blocks * pixel
+        margin += sum(2 * self.blocks * pixel for pixel in pixels)
+        margin += 2 if self.window is None else 4
+        margin = -(-margin // self.scale) * self.scale
+        return ReceptiveField(margin, self.scale, 4 * self.width * frames)
+
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         t, h, w = video.shape[1:]
         levels = frame_levels(sigma, video)
-        seen = torch.stack((video, *(m - video for m in measured)), dim=2).flatten(0, 1)
-        padded = pad_to_multiple(seen, self.scale)
-        small = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
-        noise_map = levels.expand(-1, -1, *small.shape[-2:])
-        others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)
-        parts = (small[:, :4], noise_map, small[:, 4:], *(o.flatten(0, 1) for o in others))
-        entering = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
-        features, kept = self.head(entering).relu_(), []
-        if self.window is not None:
-            features = features + self.window(entering)
+        features, kept = self._enter(video, levels, measured), []
         for depth, scale in enumerate(self.encoder):
             if depth:
                 kept.append(features)
@@ -175,9 +189,35 @@ class VideoUNet(Denoiser):
         for depth in reversed(range(len(self.decoder))):
             features = self.decoder[depth](features, t)
             if depth:
-                features = F.pixel_shuffle(self.up[depth - 1](features), 2) + kept.pop()
+                features = self._rise(depth - 1, features, kept.pop())
         noise = levels * F.pixel_shuffle(self.tail(features), 2)
         return video - noise[..., :h, :w].reshape(video.shape)
+
+    def _enter(self, video: Tensor, levels: Tensor, measured: tuple[Tensor, ...]) -> Tensor:
+        """The first features of every frame, `(B T, C, H/2, W/2)`."""
+        t, seen = video.shape[1], torch.stack((video, *(m - video for m in measured)), dim=2)
+        padded = pad_to_multiple(seen.flatten(0, 1), self.scale)
+        small = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
+        noise_map = levels.expand(-1, -1, *small.shape[-2:])
+        others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)
+        parts = (small[:, :4], noise_map, small[:, 4:], *(o.flatten(0, 1) for o in others))
+        chunk = frames_at_once(small)
+        entered = [self._head(part) for part in zip(*(p.split(chunk) for p in parts), strict=True)]
+        return torch.cat(entered) if len(entered) > 1 else entered[0]
+
+    def _rise(self, depth: int, features: Tensor, beside: Tensor) -> Tensor:
+        """One scale up, added to what was kept there; without gradients it is written into that."""
+        if torch.is_grad_enabled():
+            return F.pixel_shuffle(self.up[depth](features), 2) + beside
+        chunk = frames_at_once(beside)
+        for part, coarse in zip(beside.split(chunk), features.split(chunk), strict=True):
+            part.add_(F.pixel_shuffle(self.up[depth](coarse), 2))
+        return beside
+
+    def _head(self, parts: tuple[Tensor, ...]) -> Tensor:
+        entering = torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.head(entering).relu_()
+        return features if self.window is None else features + self.window(entering)
 
 
 def _see_more(weight: Tensor, channels: int, grown: Denoiser, learned: Denoiser) -> Tensor:

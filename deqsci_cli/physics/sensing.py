@@ -55,11 +55,11 @@ class SensingOperator:
     def normalized_measurement(self, measurement: Tensor) -> Tensor:
         """`y / sum_t mask_t` in every frame: the energy-normalised measurement, `(B, T, H, W)`.
 
-        Closed pixels get the mean over the open ones.
+        Closed pixels get the mean over the open ones. Frames that are alike share their memory.
         """
         total = self._add_up(self.mask).clamp(min=1e-20)
         frame = fill_unmeasured(measurement / total, self.open)
-        return self._spread(frame).expand(-1, self.mask.shape[1], -1, -1).contiguous()
+        return self._spread(frame).expand(-1, self.mask.shape[1], -1, -1)
 
     def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
         """What is left of the measurement for each frame when all others are taken out.

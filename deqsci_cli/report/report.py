@@ -36,6 +36,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A rectangle that the model has reconstructed: its place in pixels, and how that went."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    status: str
+    evaluations: int
+    residual: float | None
+
+
+@dataclass(frozen=True)
 class Record:
     """One reconstructed measurement; each field stands in the report under its name.
 
@@ -66,6 +79,9 @@ class Record:
         unseen: shares of those that were not, by the reason.
         outside: share of the film that lies outside 0 … 1.05 of white.
         warnings: what is probably wrong with the camera as it was told, as sentences.
+        roi: the regions that the model has made, gap-tv the rest; empty where nothing moves; null
+            where the model has made all. Status, evaluations and residuals are then those of the
+            region in which it came least far, of an empty one those of gap-tv.
         psnr: mean over the frames that have truth, dB, or null without truth.
         ssim: likewise.
         frame_psnr: frame by frame, or null.
@@ -94,6 +110,7 @@ class Record:
     unseen: dict[str, float] = field(default_factory=dict)
     outside: float | None = None
     warnings: tuple[str, ...] = ()
+    roi: tuple[Region, ...] | None = None
     psnr: float | None = None
     ssim: float | None = None
     psnr_trace: tuple[float | None, ...] | None = None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.errors import DeviceError, UsageError
-from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, ReceptiveField
 
 try:
     import resource
@@ -248,6 +248,9 @@ class Bfloat16(Denoiser):
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         with torch.autocast(video.device.type, torch.bfloat16):
             return self.network(video, sigma, *measured).to(video.dtype)
+
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        return self.network.receptive_field(frames)
 
 
 @contextmanager

@@ -203,3 +203,27 @@ def test_a_name_that_two_inputs_share_is_refused_when_it_cannot_be_told_apart(
         inputs[-1].write_bytes(capture.read_bytes())
     with pytest.raises(UsageError, match="separate runs"):
         run("reconstruct", *inputs, "--model", "gap-tv", "-o", tmp_path / "o")
+
+
+def test_a_region_of_interest(run, capture, tmp_path):
+    """The model inside, gap-tv outside; the regions are told, and tiles change nothing."""
+    common = ("reconstruct", capture, "--measurements", "0", "--preview", "none", "--verbose")
+    run(*common, "--model", "gap-tv", "-o", tmp_path / "tv")
+    pnp = ("--model", "pnp-ffdnet", "--max-iter", "3", "--roi", "0,0,8,8", "--tile", "8")
+    result = run(*common, *pnp, "-o", tmp_path / "roi")
+    assert "8x8+0+0" in result.stdout and "max_iter" in result.stdout
+    (record,) = report_of(tmp_path / "roi")["measurements"]
+    (region,) = record["roi"]
+    assert (region["height"], region["evaluations"]) == (8, record["evaluations"])
+    films = [tifffile.imread(tmp_path / name / "scene_0.tif") for name in ("roi", "tv")]
+    assert np.array_equal(films[0][:, 24:], films[1][:, 24:])
+    assert not np.array_equal(films[0][:, :8, :8], films[1][:, :8, :8])
+    again = run(*common, *pnp[:-1], "none", "-o", tmp_path / "roi", "--resume")
+    assert "1 skipped" in again.stderr
+
+
+def test_a_region_or_a_tile_that_is_none(run, capture, tmp_path):
+    with pytest.raises(UsageError, match="is no rectangle"):
+        run("reconstruct", capture, "-o", tmp_path / "o", "--roi", "1,2,3")
+    with pytest.raises(UsageError, match="is no tile"):
+        run("reconstruct", capture, "-o", tmp_path / "o", "--tile", "small")

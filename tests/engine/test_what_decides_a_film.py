@@ -116,6 +116,8 @@ DECIDES = {
     "another model": setting(model="gap-tv"),
     "a setting of the solver": setting(equilibrium={"max_iter": 3}),
     "the solver": setting(equilibrium={"max_iter": 2, "solver": "picard"}),
+    "a region of interest": setting(roi="2,2,5,6"),
+    "what moves": setting(roi="auto"),
     "scale": read_options(scale=2.0),
     "nan": read_options(nan="zero"),
     "the black level": read_options(dark="1"),
@@ -135,6 +137,7 @@ DECIDES = {
 LEAVES = {
     "nothing": lambda config, _: config,
     "batches": setting(batch_size=3),
+    "tiles": setting(equilibrium={"max_iter": 2, "tile": "8"}),
     "a page": setting(page=True),
     "fail fast": setting(fail_fast=True),
     "the model's place": lambda config, at: replace(
@@ -180,7 +183,7 @@ def test_another_version_makes_films_again(config, monkeypatch):
 
 def test_every_setting_either_decides_or_is_known_not_to():
     """A field that is added must be thought of here, and in `origin.py`."""
-    decides = {"model", "read_options", "equilibrium", "dtype", "seed", "format"}
+    decides = {"model", "read_options", "equilibrium", "dtype", "seed", "format", "roi"}
     per_film = {"inputs", "measurements"}
     leaves = {
         "out", "device", "previews", "page", "overwrite", "resume", "fail_fast", "batch_size",

@@ -27,6 +27,7 @@ class ReconstructConfig:
         read_options: how the inputs are to be understood.
         measurements: which of each file, as `selection.parse_selection` reads it.
         equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
+        roi: where the model computes, gap-tv elsewhere, as `roi.read_roi` reads it; None for all.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), `float64`, or `bfloat16` (the
             network alone runs in it; residuals stay above some 1e-3).
@@ -50,6 +51,7 @@ class ReconstructConfig:
     read_options: ReadOptions = field(default_factory=ReadOptions)
     measurements: str = ":"
     equilibrium: dict[str, Any] = field(default_factory=dict)
+    roi: str | None = None
     device: str = "auto"
     dtype: str = "float32"
     seed: int = 0

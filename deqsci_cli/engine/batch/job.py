@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deqsci_cli.engine.roi import Roi
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.read_options import ReadOptions
@@ -68,6 +69,7 @@ class Order:
         origin: what decides all films of the run, see `origin.origin_of_run`.
         stamp: what every film is told of its origin.
         threads: PyTorch's, in a process that this run has made; None to leave them as they are.
+        roi: the regions that the model is to make; None for all.
     """
 
     run: str
@@ -84,6 +86,7 @@ class Order:
     origin: dict[str, Any]
     stamp: dict[str, Any]
     threads: int | None = None
+    roi: Roi | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What decides a film. This is the one list of it: `--resume` keeps a film whose list is the same.
 
 Not on it, since they do not change a film: where files lie and what they are called, previews and
-pages, the number of threads, workers and batches. The device is not on it either: a GPU's rounding
-differs from a CPU's by less than the tolerance of the solver.
+pages, the number of threads, workers and batches. Tiles are not on it either, nor the device: their
+rounding differs by less than the tolerance of the solver.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from deqsci_cli import __version__
 from deqsci_cli.engine.batch.config import ReconstructConfig
+from deqsci_cli.engine.roi import Roi
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io.file_version import FileVersion
 from deqsci_cli.io.provenance import plain
@@ -20,19 +21,21 @@ from deqsci_cli.zoo import Model
 
 
 def origin_of_run(
-    model: Model, settings: EquilibriumSettings, config: ReconstructConfig
+    model: Model, settings: EquilibriumSettings, config: ReconstructConfig, roi: Roi | None
 ) -> dict[str, Any]:
     """What decides all films of a run, as plain values.
 
     Returns:
         `deqsci` (the version), `model` (the hash of its architecture, options and weights), and
-        `config`: the settings of the solver, how captures are read, precision, seed, film format.
+        `config`: the settings of the solver, regions, how captures are read, precision, seed, film
+        format.
     """
     table = {
         "deqsci": __version__,
         "model": model.fingerprint,
         "config": {
-            "equilibrium": asdict(settings),
+            "equilibrium": _decisive(settings),
+            "roi": None if roi is None else asdict(roi),
             "read_options": config.read_options.decisive(),
             "dtype": config.dtype,
             "seed": config.seed,
@@ -40,6 +43,10 @@ def origin_of_run(
         },
     }
     return dict(plain(table))
+
+
+def _decisive(settings: EquilibriumSettings) -> dict[str, Any]:
+    return {name: value for name, value in asdict(settings).items() if name != "tile"}
 
 
 def origin_of_film(

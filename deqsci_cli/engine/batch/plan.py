@@ -17,6 +17,7 @@ from deqsci_cli.engine.batch.manifest import FOLDER, place_of
 from deqsci_cli.engine.batch.origin import origin_of_run
 from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
+from deqsci_cli.engine.roi import Roi, file_of, read_roi
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
 from deqsci_cli.io import (
@@ -51,6 +52,7 @@ class Plan:
         origin: what decides all films of the run, see `origin.origin_of_run`.
         beside: the stamps of the files that all captures are read with, by what they are for.
         fresh: files to be written that must not be there yet, unless they may be replaced.
+        roi: the regions that the model is to make; None for all.
     """
 
     jobs: tuple[Job, ...]
@@ -62,6 +64,7 @@ class Plan:
     origin: dict[str, Any]
     beside: dict[str, FileStamp]
     fresh: tuple[Path, ...]
+    roi: Roi | None = None
 
     def check_fresh(self, config: ReconstructConfig) -> None:
         """Refuse to replace what the user has not said may be replaced.
@@ -94,7 +97,8 @@ def plan(config: ReconstructConfig) -> Plan:
         prepare()
     model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
-    origin = origin_of_run(model, settings, config)
+    roi = None if config.roi is None else read_roi(config.roi)
+    origin = origin_of_run(model, settings, config, roi)
     headers, failures, passed_over = _headers(config)
     if len(passed_over) == len(config.inputs):
         raise UsageError("there is nothing to reconstruct: all inputs are films that deqsci made")
@@ -107,6 +111,8 @@ def plan(config: ReconstructConfig) -> Plan:
     names = _names(list(captures))
     for path, header in headers.items():
         try:
+            if roi is not None:
+                roi.check(header.shape[1:])
             jobs += _jobs(config, path, header, names[path], selection)
         except DeqsciError as error:
             if config.fail_fast:
@@ -139,6 +145,7 @@ def plan(config: ReconstructConfig) -> Plan:
         origin=origin,
         beside=beside,
         fresh=tuple(fresh),
+        roi=roi,
     )
     planned.check_fresh(config)
     return planned
@@ -201,6 +208,8 @@ def _read_files(
     """Every file that the run reads; films that are passed over are not among them."""
     yield from set(config.inputs).difference(passed_over)
     yield from config.lists
+    if config.roi is not None and (file := file_of(config.roi)):
+        yield file
     yield model.path
     yield from config.read_options.files().values()
 

@@ -21,6 +21,7 @@ from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.noise import Suited, suited
+from deqsci_cli.engine.roi import reconstruct_regions
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
@@ -216,6 +217,17 @@ def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Rec
     """All at once, or, where the memory is too small for that, in halves of halves."""
     run = _reconstructor_of(order)
     count = len(batch.measurements)
+    if order.roi is not None:
+        torch.manual_seed(order.seed)
+        return reconstruct_regions(
+            run,
+            order.roi,
+            batch.measurements,
+            batch.mask,
+            on_iteration,
+            seen=batch.seen,
+            settings=batch.settings,
+        )
     try:
         torch.manual_seed(order.seed)
         return run(

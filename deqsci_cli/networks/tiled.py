@@ -1,0 +1,111 @@
+"""A denoiser evaluated tile by tile, so that its features never fill the memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from deqsci_cli.errors import UsageError
+from deqsci_cli.networks.denoiser import Denoiser, ReceptiveField
+from deqsci_cli.networks.symmetry import IDENTITY, Symmetry
+
+#: what `tile` may say besides a side
+WHOLE, AUTO = "none", "auto"
+# Features that `auto` lets be held at once. It is a fixed figure, not what is free, so that a film
+# does not depend on the machine.
+_MOST_BYTES = 2**30
+
+
+class Tiled(Denoiser):
+    """`D(x)` of a whole picture, computed tile by tile: the same to rounding, in less memory.
+
+    Each tile is seen with a margin of the network's receptive field, and starts where the whole
+    picture's samples start. What a tile's margin costs is computed again for its neighbours.
+
+    Args:
+        denoiser: D.
+        tile: side of a tile in pixels, without its margin; or `auto`, for the whole picture while
+            its features are less than 1 GiB, and beyond that for the tiles that are.
+
+    Raises:
+        UsageError: it is not known how far the denoiser looks.
+    """
+
+    def __init__(self, denoiser: Denoiser, tile: str):
+        super().__init__()
+        self.denoiser = denoiser
+        self.tile = tile
+        self.uses_measurement = denoiser.uses_measurement
+        if tile != AUTO and denoiser.receptive_field(1) is None:
+            raise UsageError(
+                "this denoiser does not tell how far it looks, and cannot be tiled",
+                hint="give it a method receptive_field(), or use --tile none",
+            )
+
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        return self.denoiser.receptive_field(frames)
+
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
+        return self.turned(IDENTITY, video, sigma, *measured)
+
+    def turned(
+        self, symmetry: Symmetry, video: Tensor, sigma: Tensor | float, *measured: Tensor
+    ) -> Tensor:
+        field = self.denoiser.receptive_field(video.shape[1])
+        height, width = video.shape[-2:]
+        side = None if field is None else self._side(field, height, width)
+        if field is None or side is None:
+            return self.denoiser.turned(symmetry, video, sigma, *measured)
+        if symmetry.exchanged:
+            height, width = width, height
+        answer = torch.empty_like(video)
+        for rows, outer_rows in spans(height, side, field):
+            for columns, outer_columns in spans(width, side, field):
+                seen = [symmetry.of(v, outer_rows, outer_columns) for v in (video, *measured)]
+                tile = self.denoiser(seen[0], sigma, *seen[1:])
+                inner = tile[..., _within(rows, outer_rows), _within(columns, outer_columns)]
+                symmetry.place(answer, rows, columns).copy_(symmetry.back(inner))
+        return answer
+
+    def _side(self, field: ReceptiveField, height: int, width: int) -> int | None:
+        """The side of a tile, None for the whole picture."""
+        if self.tile == AUTO:
+            return auto_side(field, height, width)
+        side = max(int(self.tile), field.stride)
+        return None if side >= max(height, width) else side
+
+
+def check_tile(tile: str) -> None:
+    """Refuse what `tile` may not say.
+
+    Raises:
+        UsageError: it is no side, nor one of the words.
+    """
+    if tile not in (WHOLE, AUTO) and not (tile.isdecimal() and int(tile) > 0):
+        raise UsageError(f"'{tile}' is no tile", hint="auto, none, or a side in pixels such as 512")
+
+
+def auto_side(field: ReceptiveField, height: int, width: int) -> int | None:
+    """The side that `auto` means, which picture and network alone decide; None for no tiles."""
+    if height * width * field.bytes <= _MOST_BYTES:
+        return None
+    # At least twice the margin, or three quarters of the work would be of margins.
+    side = max(math.isqrt(_MOST_BYTES // field.bytes) - 2 * field.margin, 2 * field.margin, 64)
+    return None if side >= max(height, width) else side
+
+
+def spans(length: int, side: int, field: ReceptiveField) -> Iterator[tuple[slice, slice]]:
+    """The parts of an axis, equally long and at most about `side`, and each with its margin."""
+    count = math.ceil(length / side)
+    step = math.ceil(length / count / field.stride) * field.stride
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        outer = slice(max(0, start - field.margin), min(length, stop + field.margin))
+        yield slice(start, stop), outer
+
+
+def _within(part: slice, outer: slice) -> slice:
+    return slice(part.start - outer.start, part.stop - outer.start)
