@@ -186,7 +186,7 @@ def _black_level(
 
 
 def _mask_score(y: np.ndarray, mask: np.ndarray, seen: np.ndarray | None) -> float | None:
-    measurement, coding = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (y, mask))
+    measurement, coding = (torch.tensor(each, dtype=torch.float32) for each in (y, mask))
     known = None if seen is None else torch.from_numpy(seen[0])
     score = check_mask(measurement, coding, known).mask_score
     return score if math.isfinite(score) else None

@@ -125,4 +125,4 @@ def _of_black_level(level: BlackLevel | None, white: float, scale: float) -> Ite
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return torch.tensor(array, dtype=torch.float32)

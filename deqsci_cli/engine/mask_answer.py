@@ -65,4 +65,4 @@ def _finite(value: float) -> float | None:
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return torch.tensor(array, dtype=torch.float32)

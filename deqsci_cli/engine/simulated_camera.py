@@ -10,7 +10,7 @@ import numpy as np
 
 from deqsci_cli.config import to_table
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import ReadOptions, read_mask, read_picture
+from deqsci_cli.io import ReadOptions, read_mask, read_camera_picture
 from deqsci_cli.io.camera import Camera, level_of
 from deqsci_cli.io.frames import chosen_frames, parse_frames
 from deqsci_cli.io.orientation import turns
@@ -103,7 +103,7 @@ class SimulatedCamera:
         """
         files = self.camera.files
         pictures = {
-            role: read_picture(files[role], role, shape, axes=self.camera.axes)
+            role: read_camera_picture(files[role], role, shape, axes=self.camera.axes)
             for role in ("dark", "flat", "bad_pixels")
             if role in files
         }

@@ -61,7 +61,7 @@ def read_mask(path: Path, *, key: str | None = None, axes: str | None = None) ->
     return frames.astype(np.float32)
 
 
-def read_picture(
+def read_camera_picture(
     path: Path, role: str, shape: tuple[int, int], *, axes: str | None = None
 ) -> np.ndarray:
     """Read a camera's `dark`, `flat` or `bad_pixels`, (n, H, W), from a file without a capture.
