@@ -10,7 +10,7 @@ import numpy as np
 
 from deqsci_cli.config import to_table
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import ReadOptions, read_mask, read_camera_picture
+from deqsci_cli.io import ReadOptions, read_camera_picture, read_mask
 from deqsci_cli.io.camera import Camera, level_of
 from deqsci_cli.io.frames import chosen_frames, parse_frames
 from deqsci_cli.io.orientation import turns

@@ -33,7 +33,8 @@ _SEARCH = EquilibriumSettings(sigma=0.1, max_iter=4)
 _CHECK_SIDE, _SEARCH_SIDE = 128, 96
 # The level at which total variation of this strength was tried; the score knows no units.
 _LEVEL = 0.4
-_FEWEST_PIXELS = 1000
+# Nothing is told from fewer pixels, nor where more than half of them tell nothing.
+_FEWEST_PIXELS, _MOST_UNSEEN = 1000, 0.5
 # Below the first a mask fits; above the second, or this much above what is expected of a right
 # one, it is compared with others.
 _CLEARLY_RIGHT, _DOUBTFUL, _ABOVE_EXPECTED = 0.28, 0.5, 0.1
@@ -233,6 +234,6 @@ def _brightest(measurement: Tensor, mask: Tensor, seen: Tensor | None, side: int
     tells, y = window.cut(tells)[None], window.cut(y)[None]
     white = torch.where(tells, window.cut(mask).sum(0), 0.0)
     level = norms(y) / norms(white).clamp(min=1e-30)
-    if int(tells.sum()) < _FEWEST_PIXELS or not _DARK < level < math.inf:
+    if int(tells.sum()) < max(_FEWEST_PIXELS, _MOST_UNSEEN * tells.numel()) or not _DARK < level < math.inf:
         return None
     return _Part(window, y * (_LEVEL / level), mask, tells)

@@ -12,7 +12,7 @@ from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.preview import need_preview, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.read_options import ReadOptions
-from deqsci_cli.io.stack import read_mask, read_camera_picture
+from deqsci_cli.io.stack import read_camera_picture, read_mask
 from deqsci_cli.io.video import list_videos, read_video, read_video_uint8
 from deqsci_cli.io.writing import write_capture
 
@@ -42,11 +42,11 @@ __all__ = [
     "make_provenance",
     "need_preview",
     "only_run",
+    "read_camera_picture",
     "read_camera_pictures",
     "read_film",
     "read_header",
     "read_mask",
-    "read_camera_picture",
     "read_video",
     "read_video_uint8",
     "remove_leftovers",
