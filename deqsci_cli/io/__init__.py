@@ -4,7 +4,14 @@ from deqsci_cli.io.atomic import atomic_write, check_absent, remove_leftovers
 from deqsci_cli.io.capture import Capture, load_capture, read_camera_pictures
 from deqsci_cli.io.checks import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.io.describe import ArraySummary, FileSummary, describe
-from deqsci_cli.io.film import Film, as_read, check_no_capture, read_film, write_film
+from deqsci_cli.io.film import (
+    Film,
+    as_read,
+    check_no_capture,
+    read_film,
+    write_film,
+    write_film_parts,
+)
 from deqsci_cli.io.formats import SUFFIXES
 from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
@@ -52,5 +59,6 @@ __all__ = [
     "remove_leftovers",
     "write_capture",
     "write_film",
+    "write_film_parts",
     "write_preview",
 ]
