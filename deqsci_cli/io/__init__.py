@@ -16,7 +16,7 @@ from deqsci_cli.io.formats import SUFFIXES
 from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
-from deqsci_cli.io.preview import need_preview, write_preview
+from deqsci_cli.io.preview import need_preview, shown_frames, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.io.stack import read_mask, read_picture
@@ -57,6 +57,7 @@ __all__ = [
     "read_video",
     "read_video_uint8",
     "remove_leftovers",
+    "shown_frames",
     "write_capture",
     "write_film",
     "write_film_parts",

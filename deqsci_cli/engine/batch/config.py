@@ -37,11 +37,14 @@ class ReconstructConfig:
         overwrite: replace what lies there.
         resume: leave what an earlier run has made of the same inputs, model and settings.
         fail_fast: stop at the first input that comes to nothing.
-        batch_size: measurements solved together; None for what suits the device.
+        batch_size: measurements solved together; None for what suits the device. With `sequence`
+            the most that make one window of a recording; None for what suits most machines.
         cluster: None for this process, `local:N` for N processes, or a Dask scheduler's address.
         found: those of `inputs` that a folder or a glob stood for: a film of ours among them is
             passed over, where one that was named is an error.
         lists: files that `inputs` were read from; no output may replace them.
+        sequence: the measurements of an input follow one another, and become one film.
+        folders: with `sequence`, the inputs that lie directly in one of these are one recording.
     """
 
     inputs: tuple[Path, ...]
@@ -63,6 +66,8 @@ class ReconstructConfig:
     cluster: str | None = None
     found: tuple[Path, ...] = ()
     lists: tuple[Path, ...] = ()
+    sequence: bool = False
+    folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inputs:
