@@ -16,6 +16,7 @@ from deqsci_cli.io.formats import SUFFIXES
 from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
+from deqsci_cli.io.neighbours import Neighbours, looks_like_sequence
 from deqsci_cli.io.preview import need_preview, shown_frames, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.read_options import ReadOptions
@@ -31,6 +32,7 @@ __all__ = [
     "CaptureHeader",
     "FileSummary",
     "Film",
+    "Neighbours",
     "OwnFilmError",
     "ReadOptions",
     "as_read",
@@ -46,6 +48,7 @@ __all__ = [
     "fingerprint",
     "list_videos",
     "load_capture",
+    "looks_like_sequence",
     "make_provenance",
     "need_preview",
     "only_run",
