@@ -24,7 +24,9 @@ from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.batch.plan import plan
 from deqsci_cli.engine.batch.sequence import natural
 from deqsci_cli.engine.batch.windows import OVERLAP, window_size, windows
+from deqsci_cli.engine.benchmark import BenchmarkConfig, benchmark
 from deqsci_cli.engine.reconstruct import reconstruct
+from deqsci_cli.engine.sweep import Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.read_options import ReadOptions
@@ -408,6 +410,29 @@ def test_a_cluster_shares_recordings(config, folder, tmp_path):
     assert report.failures == []
     for name in ("rec.tif", "day.tif"):
         assert (tmp_path / "p" / name).read_bytes() == (config.out / name).read_bytes()
+
+
+def test_a_benchmark_of_recordings(config):
+    """The same figures as the run's; truth of a part of the frames; a sweep is of measurements."""
+    record = only(reconstruct(config))
+    asked = BenchmarkConfig(
+        captures=config.inputs,
+        models=("gap-tv",),
+        read_options=config.read_options,
+        equilibrium=config.equilibrium,
+        device="cpu",
+        page=True,
+        sequence=True,
+    )
+    result = benchmark(asked)
+    (score,), (scene_,) = result.scores, result.scenes
+    assert score.psnr == pytest.approx(record.psnr, abs=1e-4) and score.name == "rec"
+    assert (score.frames, score.of) == (9 * T, 9 * T)
+    assert scene_.pictures().films[0].shape == (9 * T, H, W)
+    (part,) = benchmark(replace(asked, measurements="1:4")).scores
+    assert part.name == "rec #1 to #3" and part.of == 3 * T
+    with pytest.raises(UsageError, match="single measurements"):
+        replace(asked, sweep=Sweep("noise", (0.0, 0.1)))
 
 
 def test_without_the_flag_nothing_changes(config, folder):

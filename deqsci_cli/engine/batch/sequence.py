@@ -9,9 +9,9 @@ from pathlib import Path
 
 from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.batch.job import Job, Stretch
-from deqsci_cli.engine.batch.selection import Selection, choose
+from deqsci_cli.engine.batch.selection import Selection, check_consecutive, choose
 from deqsci_cli.engine.batch.windows import window_size
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import InputError
 from deqsci_cli.io import CaptureHeader
 from deqsci_cli.io.paths import check_name
 
@@ -69,11 +69,7 @@ def recording_job(
         _check_alike(first_path, first, path, header)
     places = [(path, index) for path, h in headers.items() for index in range(h.count)]
     chosen = choose(selection, len(places))
-    if chosen != list(range(chosen[0], chosen[0] + len(chosen))):
-        raise UsageError(
-            "the measurements of a recording follow one another",
-            hint="choose a part of it, as --measurements 2:6",
-        )
+    check_consecutive(chosen)
     output = config.out / f"{name}.{config.format}"
     check_name(output)
     stretches = tuple(
