@@ -32,7 +32,7 @@ from deqsci_cli.engine.batch.pieces import (
     sha256_of,
     write_piece,
 )
-from deqsci_cli.engine.batch.windows import OVERLAP, Window, windows
+from deqsci_cli.engine.batch.windows import Window, overlap_of, windows
 from deqsci_cli.engine.batch.work import SOLVER, reconstructor_of, settings_for, written
 from deqsci_cli.engine.fit import fit_of
 from deqsci_cli.equilibrium.model import EquilibriumSettings
@@ -92,7 +92,7 @@ def _make(order: Order, job: Job, on_iteration: OnIteration | None) -> Record:
         or _solve_window(order, job, footage, window, settings, made_from, on_iteration)
         for window in cut
     ]
-    notes = (*told(settings, order.settings), *_of_windows(cut))
+    notes = (*told(settings, order.settings), *_of_windows(cut, job.window))
     record = _write(order, job, footage, pieces, made_from, notes)
     hashes = {file.name: read_version(file).sha256 for file in job.files}
     write_entry(job.output, replace(begun, outputs=hashes, record=record))
@@ -104,13 +104,13 @@ def _is_own(entry: ManifestEntry | None, order: Order) -> bool:
     return entry is not None and entry.run == order.run
 
 
-def _of_windows(cut: Sequence[Window]) -> tuple[str, ...]:
+def _of_windows(cut: Sequence[Window], size: int) -> tuple[str, ...]:
     if len(cut) == 1:
         return ()
-    most = max(window.last - window.first for window in cut)
+    most, along = max(window.last - window.first for window in cut), overlap_of(size)
     return (
-        f"solved in {len(cut)} windows of at most {most} measurements, {OVERLAP} of them beyond "
-        "each border",
+        f"solved in {len(cut)} windows of at most {most} measurements, {along} of them beyond each "
+        "border",
     )
 
 

@@ -13,9 +13,9 @@ from itertools import pairwise
 #: so many neighbouring measurements on each side are solved along and then left out: the film is
 #: then within 0.05 dB and 1e-3 of one solved as a whole (benchmarks/README.md)
 OVERLAP = 2
-# A window's video has at most so many values (some 2 GB while it is solved) and so many
+# A window's video has at most so many values (with `pnp` some 4 GB while it is solved) and so many
 # measurements, as long as the overlap allows it.
-_MOST_VALUES = 2**24
+_MOST_VALUES = 2**23
 _MOST_MEASUREMENTS = 32
 
 
@@ -49,6 +49,14 @@ def window_size(shape: tuple[int, int, int], asked: int | None) -> int:
     return max(1 + 2 * OVERLAP, min(_MOST_MEASUREMENTS, _MOST_VALUES // math.prod(shape)))
 
 
+def overlap_of(size: int) -> int:
+    """How many neighbours on each side belong to a window of so many measurements.
+
+    Two, but where somebody asked for windows below five: a seam then differs by some 3e-3.
+    """
+    return min(OVERLAP, (size - 1) // 2)
+
+
 def windows(count: int, size: int) -> list[Window]:
     """Cut `count` measurements into windows of about one size; one window if they are no more.
 
@@ -57,14 +65,14 @@ def windows(count: int, size: int) -> list[Window]:
 
     Args:
         count: of measurements.
-        size: the most that are solved together. Below `1 + 2 * OVERLAP` it cannot be kept: one
-            measurement and its neighbours are solved then.
+        size: the most that are solved together.
     """
     if count <= size:
         return [Window(0, count, 0, count)]
-    parts = math.ceil(count / max(1, size - 2 * OVERLAP))
+    overlap = overlap_of(size)
+    parts = math.ceil(count / (size - 2 * overlap))
     borders = [count * part // parts for part in range(parts + 1)]
     return [
-        Window(max(0, start - OVERLAP), min(count, stop + OVERLAP), start, stop)
+        Window(max(0, start - overlap), min(count, stop + overlap), start, stop)
         for start, stop in pairwise(borders)
     ]
