@@ -18,6 +18,7 @@ from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
 from deqsci_cli.io import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.physics.sequence import SequenceOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.runtime.device import (
     choose_device,
@@ -99,6 +100,7 @@ class Reconstructor:
         truths: Sequence[np.ndarray | None] = (),
         seen: np.ndarray | None = None,
         settings: EquilibriumSettings | None = None,
+        sequence: bool = False,
     ) -> Reconstruction:
         """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
 
@@ -111,9 +113,11 @@ class Reconstructor:
             seen: booleans `(B, H, W)`: pixels whose value tells something, None for all. The values
                 of the others (clipped, broken) do not count.
             settings: to be used this time; None for the reconstructor's own.
+            sequence: the measurements follow one another: they are solved together, as one film
+                `(B T, H, W)`, whose truth is one.
 
         Returns:
-            The solution; its `x` is `(B, T, H, W)`, on the CPU.
+            The solution; its `x` is `(B, T, H, W)`, on the CPU, `(1, B T, H, W)` of a sequence.
 
         Raises:
             InputError: arrays that are no measurements with their mask and truths.
@@ -123,15 +127,21 @@ class Reconstructor:
         check_arrays(measurements, mask)
         for truth in truths:
             if truth is not None:
-                check_truth(truth, len(mask), mask)
+                check_truth(truth, len(mask) * (len(measurements) if sequence else 1), mask)
         if seen is not None:
             seen = check_seen(np.asarray(seen), measurements)
             measurements = np.where(seen, measurements, 0)
-        with memory_errors(self.device, mask.shape), convolutions_in(self.dtype):
+        frames = len(measurements) * len(mask) if sequence else len(mask)
+        video = (frames, *mask.shape[1:])
+        with memory_errors(self.device, video), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
-            if seen is not None:
-                operator = operator.with_seen(torch.from_numpy(seen).to(self.device))
             y = _tensor(measurements).to(self.device, self.precision)
+            shown = None if seen is None else torch.from_numpy(seen).to(self.device)
+            if sequence:
+                y, shown = y[None], None if shown is None else shown[None]
+                operator = SequenceOperator(operator.mask[0], len(measurements), shown)
+            elif shown is not None:
+                operator = operator.with_seen(shown)
             known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
             psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}
 
@@ -174,7 +184,8 @@ class ReconstructionResult:
     """What `reconstruct` returns; each list has an entry for each measurement.
 
     Attributes:
-        video: `(T, H, W)` of a measurement `(H, W)`, `(B, T, H, W)` of measurements `(B, H, W)`;
+        video: `(T, H, W)` of a measurement `(H, W)`, `(B, T, H, W)` of measurements `(B, H, W)`,
+            `(B T, H, W)` if these are a sequence, which has one entry in the lists;
             float32, or float64 where that is the dtype.
         status: `converged`, `max_iter` or `diverged`.
         residual: `||f(x) - x|| / ||f(x)||` of the iterate that the video comes from.
@@ -198,6 +209,7 @@ def reconstruct(
     device: str = "auto",
     dtype: str = "float32",
     on_iteration: OnIteration | None = None,
+    sequence: bool = False,
 ) -> ReconstructionResult:
     """Reconstruct arrays, without files. For many measurements, keep one `Reconstructor`.
 
@@ -211,6 +223,8 @@ def reconstruct(
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32`, `float64` or `bfloat16`.
         on_iteration: told the number of evaluations, the best residuals and the answer by now.
+        sequence: the measurements follow one another. They become one film, and the frames on
+            either side of a border help each other.
 
     Returns:
         The video, and how it converged.
@@ -225,10 +239,11 @@ def reconstruct(
     batch = y[None] if y.ndim == 2 else y
     check_arrays(batch, coding)
     check_unit(batch, coding)
-    found = Reconstructor(model, settings, device=device, dtype=dtype)(batch, coding, on_iteration)
+    run = Reconstructor(model, settings, device=device, dtype=dtype)
+    found = run(batch, coding, on_iteration, sequence=sequence)
     video = found.x.numpy()
     return ReconstructionResult(
-        video[0] if y.ndim == 2 else video,
+        video[0] if y.ndim == 2 or sequence else video,
         found.status,
         found.residual,
         found.residual_trace,

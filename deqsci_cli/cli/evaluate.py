@@ -43,6 +43,12 @@ def evaluate(
     measurements: Annotated[
         str, typer.Option(help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.")
     ] = ":",
+    sequence: Annotated[
+        bool,
+        typer.Option(
+            "--sequence", help="With --benchmark: the measurements of a file become one film."
+        ),
+    ] = False,
     sweep: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +132,7 @@ def evaluate(
         dtype=dtype,
         seed=seed,
         page=report and out is not None,
+        sequence=sequence,
     )
     if out is not None:
         check_outputs(config, out, overwrite=overwrite)

@@ -33,7 +33,7 @@ def inspect(
 
     import numpy as np
 
-    from deqsci_cli.io import describe, load_capture
+    from deqsci_cli.io import describe, load_capture, looks_like_sequence
 
     summary = describe(file)
     facts: dict[str, object] = {"file": str(file), "format": summary.format}
@@ -51,6 +51,7 @@ def inspect(
 
             facts["mask"] = asdict(answer(capture))
         opened = capture.mask > 0
+        neighbours = looks_like_sequence(capture)
         facts["capture"] = {
             "measurements": capture.count,
             "frames": capture.frames,
@@ -65,6 +66,7 @@ def inspect(
             "mask_open": float(opened.mean()),
             "closed_pixels": int((~opened.any(0)).sum()),
             "unseen_pixels": 0 if capture.unseen is None else int(np.count_nonzero(capture.unseen)),
+            "sequence": None if neighbours is None else asdict(neighbours),
         }
     if as_json:
         console.json_line(facts)
@@ -107,8 +109,23 @@ def _show_capture(capture: object) -> None:
         f"scale: {capture['scale_rule']}",
         soft_wrap=True,
     )
+    if capture["sequence"] is not None:
+        _show_sequence(capture["sequence"])
     for sentence in capture["notes"]:
         console.note(sentence)
+
+
+def _show_sequence(found: dict[str, float | bool | None]) -> None:
+    far = "" if found["far"] is None else f", distant ones at {found['far']:.2f}"
+    verdict = (
+        "they seem to follow one another, and deqsci reconstruct --sequence makes one film of them"
+        if found["likely"]
+        else "they do not seem to follow one another"
+    )
+    console.out.print(
+        f"the scenes of neighbouring measurements correlate at {found['near']:.2f}{far}: {verdict}",
+        soft_wrap=True,
+    )
 
 
 def _show_mask(found: object) -> None:

@@ -181,11 +181,13 @@ class Named:
         paths: each once, in order.
         found: those of them that a folder or a glob stood for.
         lists: the lists that were read.
+        folders: the folders that were named.
     """
 
     paths: tuple[Path, ...]
     found: tuple[Path, ...]
     lists: tuple[Path, ...]
+    folders: tuple[Path, ...]
 
 
 def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
@@ -204,8 +206,11 @@ def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
     paths: list[Path] = []
     searched: list[Path] = []
     lists: list[Path] = []
+    folders: list[Path] = []
     for pattern in patterns:
         search = is_dir(pattern) or (not exists(pattern) and glob.has_magic(pattern))
+        if is_dir(pattern):
+            folders.append(Path(pattern))
         if pattern == "-":
             found = _read_list(None)
         elif pattern.startswith("@") and not exists(pattern):
@@ -223,7 +228,7 @@ def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
             raise InputError(f"'{pattern}' stands for no file")
         paths += found
         searched += found if search else ()
-    return Named(*(tuple(dict.fromkeys(part)) for part in (paths, searched, lists)))
+    return Named(*(tuple(dict.fromkeys(part)) for part in (paths, searched, lists, folders)))
 
 
 def _search(pattern: str) -> list[Path]:

@@ -36,6 +36,13 @@ def reconstruct(
     measurements: Annotated[
         str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
     ] = ":",
+    sequence: Annotated[
+        bool,
+        typer.Option(
+            "--sequence",
+            help="Measurements of a file, or of a folder's files, follow one another: one film.",
+        ),
+    ] = False,
     tol: options.Tol = None,
     max_iter: options.MaxIter = None,
     symmetries: options.Symmetries = None,
@@ -84,7 +91,8 @@ def reconstruct(
 ) -> None:
     """Reconstruct the films of coded captures, and report how well they are settled.
 
-    Writes a film and its previews for every measurement, and one report.json.
+    Writes a film and its previews for every measurement, and one report.json. With --sequence one
+    film for every file or folder, whose measurements are solved together.
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
     from deqsci_cli.engine.batch.plan import plan
@@ -97,6 +105,8 @@ def reconstruct(
         inputs=named.paths,
         found=named.found,
         lists=named.lists,
+        sequence=sequence,
+        folders=named.folders if sequence else (),
         out=out,
         model=model,
         read_options=read_options,
@@ -214,7 +224,9 @@ def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
     shown = console.table("", "film", "input", "measurement", "state")
     for job in planned.jobs:
         state = "is done" if job.output in planned.done else "to do"
-        shown.add_row(job.output.name, str(job.input), str(job.index), state)
+        count = sum(len(stretch.indices) for stretch in job.recording)
+        which = f"{count} as one" if job.recording else str(job.index)
+        shown.add_row(job.output.name, str(job.input), which, state)
     console.out.print(shown)
     console.show_failures(list(planned.failures))
     console.note(f"nothing was computed or written to {config.out}")

@@ -13,11 +13,11 @@ import numpy as np
 
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
-from deqsci_cli.engine.batch.selection import choose, parse_selection
+from deqsci_cli.engine.batch.selection import check_consecutive, choose, parse_selection
 from deqsci_cli.engine.noise import suited
 from deqsci_cli.engine.sweep import Given, Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, InputError
+from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import (
     Capture,
     atomic_write,
@@ -25,6 +25,7 @@ from deqsci_cli.io import (
     fingerprint,
     load_capture,
     make_provenance,
+    shown_frames,
 )
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.provenance import now, plain
@@ -67,6 +68,7 @@ class BenchmarkConfig:
         dtype: one of `DTYPES`.
         seed: of added noise.
         page: keep the films that a page shows.
+        sequence: the measurements of a file follow one another, and become one film.
     """
 
     captures: tuple[Path, ...]
@@ -79,10 +81,13 @@ class BenchmarkConfig:
     dtype: str = "float32"
     seed: int = 0
     page: bool = False
+    sequence: bool = False
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
         check_seed(self.seed)
+        if self.sequence and self.sweep is not None:
+            raise UsageError("--sweep changes single measurements", hint="leave --sequence out")
 
 
 @dataclass
@@ -123,9 +128,9 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
-            for index in _measurable(config, capture, chosen, on_event):
+            for given in _measurable(config, capture, chosen, on_event):
                 keep = config.page and len(result.scenes) < PLAYERS
-                result.scenes.append(_scene(config, capture, index, models, on_event, keep=keep))
+                result.scenes.append(_scene(config, capture, given, models, on_event, keep=keep))
         except DeqsciError as error:
             result.failures.append(Failure.of(path, error))
     if not result.scenes and not result.failures:
@@ -135,42 +140,53 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
 
 def _measurable(
     config: BenchmarkConfig, capture: Capture, chosen: Sequence[int], on_event: OnEvent
-) -> list[int]:
-    """Which measurements have truth enough; the others are told."""
+) -> list[list[int]]:
+    """Which measurements have truth enough, each alone or all as one; the others are told."""
     needed = 1 if config.sweep is None else config.sweep.frames_needed(capture)
     frames = {i: 0 if (t := capture.truth_of(i)) is None else len(t) for i in chosen}
     known = [index for index in chosen if frames[index] >= needed]
     if missing := len(frames) - len(known):
         lack = "no truth" if needed == 1 else "no truth of all their frames to be coded anew from"
         on_event(Note(f"{capture.path.name}: {missing} of {len(frames)} measurements have {lack}"))
-    return known
+    if config.sequence:
+        check_consecutive(chosen)
+        return [list(chosen)] if known[:1] == list(chosen)[:1] else []
+    return [[index] for index in known]
 
 
 def _scene(
     config: BenchmarkConfig,
     capture: Capture,
-    index: int,
+    chosen: Sequence[int],
     models: dict[str, list[tuple[float | None, Reconstructor]]],
     on_event: OnEvent,
     *,
     keep: bool,
 ) -> Scene:
-    """One measurement by every model; of a sweep, the films of its two ends are kept."""
+    """One measurement, or recording, by every model; of a sweep, its two ends' films are kept."""
     films, videos = [], []
     for name, runs in models.items():
-        for score, video in _scores(config, capture, index, name, runs):
+        for score, video in _scores(config, capture, chosen, name, runs):
             films.append(FilmView(score.label, score))
             ends = runs[0][0], runs[-1][0]
             videos.append(video.astype(np.float16) if keep and score.value in ends else None)
             on_event(Note(f"{score.name}, {score.label}: {score.psnr:.2f} dB"))
-    title = _name(capture, index)
+    title = _name(capture, chosen)
     if not keep:
         return Scene(title, tuple(films))
-    truth = capture.truth_of(index)
-    assert truth is not None
     # Copies: the rest of the capture need not stay.
-    kept = Pictures(capture.measurements[index].copy(), truth.copy(), tuple(videos))
+    truth = _truth(capture, chosen).copy()
+    step = shown_frames(len(chosen) * capture.frames) if config.sequence else slice(None, None, 1)
+    shown = tuple(None if video is None else video[step] for video in videos)
+    measurement = capture.measurements[chosen[0]].copy()
+    kept = Pictures(measurement, truth[step], shown, step=step.step)
     return Scene(title, tuple(films), lambda: kept)
+
+
+def _truth(capture: Capture, chosen: Sequence[int]) -> np.ndarray:
+    """The truth of measurements that follow one another, as far as it goes."""
+    known = [truth for index in chosen if (truth := capture.truth_of(index)) is not None]
+    return np.concatenate(known)
 
 
 def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Reconstructor]]:
@@ -192,42 +208,59 @@ def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Recons
 def _scores(
     config: BenchmarkConfig,
     capture: Capture,
-    index: int,
+    chosen: Sequence[int],
     name: str,
     runs: list[tuple[float | None, Reconstructor]],
 ) -> Iterator[tuple[Score, np.ndarray]]:
-    """The scores and films of one measurement and model, for each value of the sweep."""
+    """The scores and films of one scene and model, for each value of the sweep."""
     sweep = config.sweep
     for value, run in runs:
         if sweep is None or value is None:
-            given = [Given(capture.measurements[index], capture.mask, capture.seen(index))]
+            given = [_given(capture, chosen)]
             label = name
         else:
-            given = sweep.given(capture, index, value, config.seed)
+            found = sweep.given(capture, chosen[0], value, config.seed)
+            given = [replace(g, measurement=g.measurement[None], seen=_one(g.seen)) for g in found]
             label = f"{name}, {sweep.what} {value:g}"
         for one in given:
             facts = {"label": label + ", told" * one.told, "model": name, "value": value}
-            yield _score(capture, index, one, run, facts)
+            yield _score(config, capture, chosen, one, run, facts)
+
+
+def _given(capture: Capture, chosen: Sequence[int]) -> Given:
+    """Measurements (N, H, W) as they are."""
+    maps = [capture.seen(index) for index in chosen]
+    whole = np.ones(capture.shape, bool)
+    seen = np.stack([whole if each is None else each for each in maps])
+    return Given(capture.measurements[list(chosen)], capture.mask, None if seen.all() else seen)
+
+
+def _one(seen: np.ndarray | None) -> np.ndarray | None:
+    return None if seen is None else seen[None]
 
 
 def _score(
-    capture: Capture, index: int, given: Given, run: Reconstructor, facts: dict[str, Any]
+    config: BenchmarkConfig,
+    capture: Capture,
+    chosen: Sequence[int],
+    given: Given,
+    run: Reconstructor,
+    facts: dict[str, Any],
 ) -> tuple[Score, np.ndarray]:
-    """The score and the film of what a model is given of one measurement."""
-    truth = capture.truth_of(index)
-    assert truth is not None
+    """The score and the film of what a model is given, measurements (N, H, W)."""
+    truth = _truth(capture, chosen)
     with peak_memory(run.device) as memory:
         began = time.perf_counter()
-        found = _solved(capture, index, given, run)
+        found = _solved(config, capture, given, truth, run)
         seconds = time.perf_counter() - began
     video = found.x[0].float().numpy()
     score = Score(
-        name=_name(capture, index),
+        name=_name(capture, chosen),
         capture=str(capture.path),
-        index=index,
+        index=chosen[0],
         told=given.told,
         frames=len(truth),
-        of=capture.frames,
+        of=len(video),
         seconds=seconds,
         memory=memory.bytes,
         **facts,
@@ -237,30 +270,35 @@ def _score(
     return score, video
 
 
-def _solved(capture: Capture, index: int, given: Given, run: Reconstructor) -> Reconstruction:
+def _solved(
+    config: BenchmarkConfig, capture: Capture, given: Given, truth: np.ndarray, run: Reconstructor
+) -> Reconstruction:
     """What a model makes of what it is given, its noise told or found as for any film."""
     noisy = replace(
         capture,
-        measurements=given.measurement[None],
+        measurements=given.measurement,
         mask=given.mask,
         truth=None,
-        unseen=None if given.seen is None else (~given.seen[None]).astype(np.uint8),
+        unseen=None if given.seen is None else (~given.seen).astype(np.uint8),
         noise=capture.noise if given.noise is None else f"{given.noise}",
     )
-    suiting = suited(noisy, 0, run.network, run.settings)
-    seen = None if given.seen is None else given.seen[None]
+    each = [suited(noisy, i, run.network, run.settings) for i in range(len(given.measurement))]
     return run(
-        suiting.measurement[None],
+        np.stack([one.measurement for one in each]),
         given.mask,
-        truths=[capture.truth_of(index)],
-        seen=seen,
-        settings=suiting.settings,
+        truths=[truth],
+        seen=given.seen,
+        settings=each[0].settings,
+        sequence=config.sequence,
     )
 
 
-def _name(capture: Capture, index: int) -> str:
-    """What a measurement is called wherever it is shown."""
-    return capture.path.stem + (f" #{index}" if capture.count > 1 else "")
+def _name(capture: Capture, chosen: Sequence[int]) -> str:
+    """What a measurement, or a recording, is called wherever it is shown."""
+    if len(chosen) == capture.count:
+        return capture.path.stem
+    last = f" to #{chosen[-1]}" if len(chosen) > 1 else ""
+    return f"{capture.path.stem} #{chosen[0]}{last}"
 
 
 def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> None:

@@ -24,6 +24,7 @@ from deqsci_cli.engine.batch.executors import (
 from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
+from deqsci_cli.engine.batch.recording import work_on_recording
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.engine.roi import ELSEWHERE
 from deqsci_cli.errors import DeviceError
@@ -67,6 +68,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             out=config.out.absolute(),
             read_options=config.read_options.absolute(),
             found=tuple(path.absolute() for path in config.found),
+            folders=tuple(path.absolute() for path in config.folders),
         )
     planned = plan(config)
     run = _Reconstruction(config, planned, began, on_event)
@@ -200,7 +202,8 @@ class _Reconstruction:
                 suits = pool.suits(interrupted)
                 for each in split(order, self.to_do, config.batch_size, suits):
                     listener = () if self.config.cluster else (self._listen,)
-                    futures[pool.submit(work, each, *listener)] = each
+                    do = work_on_recording if each.jobs[0].recording else work
+                    futures[pool.submit(do, each, *listener)] = each
                 while futures:
                     for future in wait(futures, _POLL_SECONDS, FIRST_COMPLETED).done:
                         self._take(future, futures.pop(future))
@@ -258,7 +261,10 @@ class _Reconstruction:
 
     def report(self) -> Report:
         """What is done so far, and what came to nothing, in the order of the inputs."""
-        order = {str(path): place for place, path in enumerate(self.config.inputs)}
+        order: dict[str, int] = {}
+        for place, path in enumerate(self.config.inputs):  # a recording may be a folder of them
+            order |= {str(path): place}
+            order.setdefault(str(path.parent), place)
         return Report(
             self.facts,
             self.provenance | {"inputs": [asdict(source) for source in self.sources.values()]},

@@ -234,6 +234,9 @@ def _brightest(measurement: Tensor, mask: Tensor, seen: Tensor | None, side: int
     tells, y = window.cut(tells)[None], window.cut(y)[None]
     white = torch.where(tells, window.cut(mask).sum(0), 0.0)
     level = norms(y) / norms(white).clamp(min=1e-30)
-    if int(tells.sum()) < max(_FEWEST_PIXELS, _MOST_UNSEEN * tells.numel()) or not _DARK < level < math.inf:
+    if (
+        int(tells.sum()) < max(_FEWEST_PIXELS, _MOST_UNSEEN * tells.numel())
+        or not _DARK < level < math.inf
+    ):
         return None
     return _Part(window, y * (_LEVEL / level), mask, tells)

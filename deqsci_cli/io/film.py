@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,40 @@ def write_film(
     attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
         (form.write_film or form.write)(temporary, {"video": stored}, attributes)
+
+
+def write_film_parts(
+    path: str | Path,
+    parts: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    *,
+    scale: float,
+    provenance: Mapping[str, Any],
+    overwrite: bool,
+) -> None:
+    """Write a film as `write_film` does, from parts `(k, H, W)` that come one after the other.
+
+    One part at a time is held; for MATLAB all of them.
+
+    Args:
+        path: the film.
+        parts: frames in units of white, together
+        shape: `(T, H, W)`.
+        scale, provenance, overwrite: as for `write_film`.
+
+    Raises:
+        UsageError, OutputExistsError, StorageError: see `write_film`.
+    """
+    target = Path(path)
+    form = format_for(target)
+    check_scale(scale)
+    stored = (single(part * np.float64(scale), f"the film at {scale:g}", target) for part in parts)
+    attributes = {"scale": float(scale), "provenance": to_json(provenance)}
+    with atomic_write(target, overwrite=overwrite) as temporary:
+        if form.write_parts is not None:
+            form.write_parts(temporary, stored, shape, attributes)
+        else:
+            form.write(temporary, {"video": np.concatenate([*stored])}, attributes)
 
 
 def as_read(frames: np.ndarray, scale: float) -> np.ndarray:

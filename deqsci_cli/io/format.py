@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -14,6 +14,7 @@ from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileStamp
 
 Write = Callable[[Path, Mapping[str, np.ndarray], Mapping[str, Any]], None]
+WriteParts = Callable[[Path, Iterable[np.ndarray], tuple[int, int, int], Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Format:
         describe: the arrays of an open file, and how each is read (`Container.read`).
         write: stacks `(T, H, W)` by name, and numbers and texts that are recorded beside them.
         write_film: the same for the one stack of a film; None where `write` serves.
+        write_parts: a film of a known shape `(T, H, W)` that comes part by part, `(k, H, W)` each;
+            None where it has to be held whole.
     """
 
     suffixes: tuple[str, ...]
@@ -33,3 +36,4 @@ class Format:
     describe: Callable[[BufferedReader, FileStamp], Container]
     write: Write
     write_film: Write | None = None
+    write_parts: WriteParts | None = None

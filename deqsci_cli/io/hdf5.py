@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
@@ -177,9 +177,35 @@ def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping
     path.write_bytes(memory.getbuffer())
 
 
+def write_film_parts(
+    path: Path,
+    parts: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a film (T, H, W) of float32 as `write_hdf5` does; one part at a time is held.
+
+    The packed file is held as well, until it is written.
+    """
+    memory = BytesIO()
+    with h5py.File(memory, "w", libver=("v108", "v110")) as file:
+        video = file.create_dataset(
+            "video", shape, "f4", chunks=(1, *shape[1:]), compression="gzip", shuffle=True
+        )
+        video.attrs["axes"] = "THW"
+        start = 0
+        for part in parts:
+            video[start : start + len(part)] = part
+            start += len(part)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+    path.write_bytes(memory.getbuffer())
+
+
 FORMAT = Format(
     suffixes=(".h5", ".hdf5"),
     sniff=lambda head: any(head[at : at + len(_SIGNATURE)] == _SIGNATURE for at in _OFFSETS),
     describe=describe_hdf5,
     write=write_hdf5,
+    write_parts=write_film_parts,
 )

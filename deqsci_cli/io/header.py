@@ -120,12 +120,14 @@ class CaptureHeader:
         shape: (T, H, W).
         stamp: of the file with the measurements.
         beside: the stamps of the other files that it is read with, by what they are for.
+        scale: the stored value of white that the file records; None where it does not.
     """
 
     count: int
     shape: tuple[int, int, int]
     stamp: FileStamp
     beside: dict[str, FileStamp]
+    scale: float | None = None
 
 
 def read_header(
@@ -145,7 +147,8 @@ def read_header(
         have = parts.mask.shape[0]
         used = chosen_frames(opened.camera.frames, have, parts.mask.container.path)
         shape = used.stop - used.start, height, width
-        return CaptureHeader(count, shape, opened.source.stamp, opened.stamps())
+        source = opened.source
+        return CaptureHeader(count, shape, source.stamp, opened.stamps(), source.scale)
 
 
 @contextmanager

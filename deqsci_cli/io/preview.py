@@ -20,6 +20,8 @@ from deqsci_cli.io.provenance import to_json
 
 _GAP = 2  # pixels between the frames of a montage
 _GAP_GREY = 128
+# More frames of a recording than these are of no use in a picture, and take too long to load.
+_MOST_FRAMES = 240
 
 
 def write_preview(
@@ -74,6 +76,15 @@ def write_preview(
         encoded = _encode_mp4(shown, fps, text)
     with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(encoded)
+
+
+def shown_frames(count: int) -> slice:
+    """Which of a recording's frames pictures of it show: all, or every second, third …
+
+    >>> shown_frames(240), shown_frames(500)
+    (slice(None, None, 1), slice(None, None, 3))
+    """
+    return slice(None, None, max(1, math.ceil(count / _MOST_FRAMES)))
 
 
 def to_8_bits(frames: np.ndarray, white: float = 1.0) -> np.ndarray:

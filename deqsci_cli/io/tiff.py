@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
@@ -261,16 +262,30 @@ def write_arrays(
 def write_film_tiff(
     path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> None:
-    """Write one stack (T, H, W) so that Fiji opens it as time, shown from 0 to its `scale`.
+    """Write one stack (T, H, W) as `write_film_parts` does."""
+    (frames,) = stacks.values()
+    write_film_parts(path, [frames], frames.shape, attributes)
 
-    ImageJ hyperstack up to 4 GB, OME-BigTIFF past it.
+
+def write_film_parts(
+    path: Path,
+    parts: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a film (T, H, W) so that Fiji opens it as time, shown from 0 to its `scale`.
+
+    ImageJ hyperstack up to 4 GB, OME-BigTIFF past it. The parts are float32, and one at a time is
+    held.
     """
-    ((name, frames),) = stacks.items()
+    frames = (frame for part in parts for frame in part)
     scale, provenance = attributes["scale"], attributes["provenance"]
-    if frames.nbytes <= LARGEST_IMAGEJ:
+    if 4 * math.prod(shape) <= LARGEST_IMAGEJ:
         tifffile.imwrite(
             path,
             frames,
+            shape=shape,
+            dtype=np.float32,
             imagej=True,
             metadata={
                 "axes": "TYX",
@@ -286,10 +301,12 @@ def write_film_tiff(
     tifffile.imwrite(
         path,
         frames,
+        shape=shape,
+        dtype=np.float32,
         ome=True,
         bigtiff=True,
         photometric="minisblack",
-        metadata={"axes": "TYX", "Name": name, "Description": record},
+        metadata={"axes": "TYX", "Name": "video", "Description": record},
     )
 
 
@@ -299,4 +316,5 @@ FORMAT = Format(
     describe=describe_tiff,
     write=write_arrays,
     write_film=write_film_tiff,
+    write_parts=write_film_parts,
 )

@@ -41,12 +41,14 @@ class Pictures:
         truth: `(k, H, W)`, k <= T, or None.
         films: `(T, H, W)` each, in the order of the scene's; None for one that is not shown.
         missing: what could not be shown, as sentences.
+        step: of a long recording, one of so many frames is among these pictures.
     """
 
     measurement: np.ndarray | None
     truth: np.ndarray | None
     films: tuple[np.ndarray | None, ...]
     missing: tuple[str, ...] = ()
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
         if video is None:
             continue
         frames, height, width = video.shape
-        frame_psnr = getattr(film.figures, "frame_psnr", None)
+        frame_psnr = (getattr(film.figures, "frame_psnr", None) or ())[:: pictures.step] or None
         pane(film.label, to_8_bits(video), moves=True, psnr=frame_psnr)
         if pictures.truth is not None:
             error = np.abs(np.clip(video[: len(pictures.truth)], 0, 1) - pictures.truth)

@@ -21,6 +21,7 @@ from deqsci_cli.io.provenance import plain
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.page import FilmView, Page, Pictures, Scene, need_page, render
+from deqsci_cli.report.recordings import pictures_of
 from deqsci_cli.report.report import REPORT, Record, Report
 
 #: the page of a run, beside its report
@@ -136,7 +137,7 @@ def page_of_run(report: Report, folder: Path, *, read_capture: ReadCapture = loa
     origin = build(_Provenance, plain(report.provenance), part=True)
     config = build(_Config, plain(report.config), part=True)
     counts = [
-        (len(report.measurements), "measurements"),
+        (sum(max(1, len(r.recording)) for r in report.measurements), "measurements"),
         (sum(r.status == "converged" for r in report.measurements), "converged"),
         (sum(r.status == "diverged" for r in report.measurements), "diverged"),
         (report.skipped, "from an earlier run"),
@@ -215,7 +216,10 @@ def _scenes(
         file = folder / Path(record.output).name
 
         def pictures() -> Pictures:
-            video, capture = read_film(file).frames, capture_of(record.input)
+            video = read_film(file).frames
+            if record.recording:
+                return pictures_of(record, video, capture_of)
+            capture = capture_of(record.input)
             if isinstance(capture, Capture):
                 capture = _of_film(capture, record, video)
             if isinstance(capture, str):

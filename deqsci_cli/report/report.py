@@ -49,12 +49,38 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One reconstructed measurement; each field stands in the report under its name.
+class Measured:
+    """One measurement of a recording; the fields that `Record` has too mean the same.
 
     Attributes:
-        input: the capture's file.
-        index: which of the file's measurements, from 0.
+        input: the capture's file, and
+        index: which of its measurements.
+        status, evaluations, residual: of the window that it was solved in.
+    """
+
+    input: str
+    index: int
+    status: str
+    evaluations: int
+    residual: float | None
+    misfit: float | None = None
+    held_out: float | None = None
+    mask_score: float | None = None
+    seen: float | None = None
+    unseen: dict[str, float] = field(default_factory=dict)
+    outside: float | None = None
+    warnings: tuple[str, ...] = ()
+    psnr: float | None = None
+    ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One reconstructed measurement, or recording; each field stands in the report by its name.
+
+    Attributes:
+        input: the capture's file; of a recording in several files their folder.
+        index: which of the file's measurements, from 0; the first one of a recording.
         output: the film.
         previews: pictures of it.
         model: by which name.
@@ -86,6 +112,9 @@ class Record:
         ssim: likewise.
         frame_psnr: frame by frame, or null.
         frame_ssim: likewise.
+        recording: the measurements that follow one another in this film; empty for one alone. Then
+            status, evaluations and residuals above are those of the window that came worst, misfit
+            to outside are means, and sentences that differ in a number alone are told once.
     """
 
     input: str
@@ -116,6 +145,7 @@ class Record:
     psnr_trace: tuple[float | None, ...] | None = None
     frame_psnr: tuple[float | None, ...] | None = None
     frame_ssim: tuple[float | None, ...] | None = None
+    recording: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -132,6 +132,7 @@ DECIDES = {
     "dtype": setting(dtype="float64"),
     "seed": setting(seed=1),
     "format": setting(format="h5"),
+    "a recording": setting(sequence=True),
 }
 # In which the run differs, but no pixel.
 LEAVES = {
@@ -183,8 +184,9 @@ def test_another_version_makes_films_again(config, monkeypatch):
 
 def test_every_setting_either_decides_or_is_known_not_to():
     """A field that is added must be thought of here, and in `origin.py`."""
-    decides = {"model", "read_options", "equilibrium", "dtype", "seed", "format", "roi"}
-    per_film = {"inputs", "measurements"}
+    decides = {"model", "read_options", "equilibrium", "dtype", "seed", "format"}
+    decides |= {"roi", "sequence"}
+    per_film = {"inputs", "measurements", "folders"}
     leaves = {
         "out", "device", "previews", "page", "overwrite", "resume", "fail_fast", "batch_size",
         "cluster", "found", "lists",

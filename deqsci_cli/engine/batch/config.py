@@ -38,11 +38,14 @@ class ReconstructConfig:
         overwrite: replace what lies there.
         resume: leave what an earlier run has made of the same inputs, model and settings.
         fail_fast: stop at the first input that comes to nothing.
-        batch_size: measurements solved together; None for what suits the device.
+        batch_size: measurements solved together; None for what suits the device. With `sequence`
+            the most that make one window of a recording; None for what suits most machines.
         cluster: None for this process, `local:N` for N processes, or a Dask scheduler's address.
         found: those of `inputs` that a folder or a glob stood for: a film of ours among them is
             passed over, where one that was named is an error.
         lists: files that `inputs` were read from; no output may replace them.
+        sequence: the measurements of an input follow one another, and become one film.
+        folders: with `sequence`, the inputs that lie directly in one of these are one recording.
     """
 
     inputs: tuple[Path, ...]
@@ -65,6 +68,8 @@ class ReconstructConfig:
     cluster: str | None = None
     found: tuple[Path, ...] = ()
     lists: tuple[Path, ...] = ()
+    sequence: bool = False
+    folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -79,6 +84,8 @@ class ReconstructConfig:
             )
         check_dtype(self.dtype)
         check_seed(self.seed)
+        if self.sequence and self.roi is not None:
+            raise UsageError("--roi computes single measurements, not a --sequence", hint="choose")
         if self.resume and self.overwrite:
             raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
         if self.batch_size is not None and self.batch_size < 1:

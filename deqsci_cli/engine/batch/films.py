@@ -21,6 +21,7 @@ from deqsci_cli.io import (
     check_absent,
     read_film,
     remove_leftovers,
+    shown_frames,
     write_film,
     write_preview,
 )
@@ -59,7 +60,7 @@ def write_outputs(
     overwrite = order.replace or (entry is not None and entry.run == order.run)
     video = solution.x[place].float().numpy()
     assert capture.version is not None
-    made_from = origin_of_film(order.origin, job.index, capture.version, capture.beside)
+    made_from = origin_of_film(order.origin, job, [capture.version], capture.beside)
     stamp = order.stamp | {
         "input": job.input.name,
         "measurement": job.index,
@@ -107,10 +108,11 @@ def add_previews(order: Order, job: Job) -> Record:
     if entry is None or entry.record is None:
         raise changed(job.output)
     film = read_film(job.output)
+    frames = film.frames[shown_frames(len(film.frames))] if job.recording else film.frames
     hashes = dict(entry.outputs)
     for preview in job.missing_previews(hashes, _sha256):
         remove_leftovers(preview)
-        write_preview(preview, film.frames, provenance=film.provenance, overwrite=True)
+        write_preview(preview, frames, provenance=film.provenance, overwrite=True)
         hashes[preview.name] = read_version(preview).sha256
     record = replace(entry.record, previews=tuple(map(str, job.previews)))
     write_entry(job.output, replace(entry, run=order.run, outputs=hashes, record=record))

@@ -14,17 +14,34 @@ from deqsci_cli.io.read_options import ReadOptions
 
 
 @dataclass(frozen=True)
-class Job:
-    """One measurement to be done, and the files it will become.
+class Stretch:
+    """Measurements of one file that follow one another.
 
     Attributes:
         input: the capture's file.
         stamp: of that file, when the run was planned.
-        index: which of its measurements.
+        indices: which of its measurements, in order.
+    """
+
+    input: Path
+    stamp: FileStamp
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement to be done, or the consecutive ones of a recording, and their files.
+
+    Attributes:
+        input: the capture's file; of a recording in several files their folder.
+        stamp: of the (first) file, when the run was planned.
+        index: which of its measurements; the first one of a recording.
         output: the film.
         previews: pictures of it.
-        shape: `(T, H, W)`.
+        shape: `(T, H, W)` of one measurement's video.
         keep_film: the film is there already; only previews are missing.
+        recording: the measurements of a recording, file by file; none for a measurement alone.
+        window: of these, how many are solved together.
     """
 
     input: Path
@@ -34,10 +51,17 @@ class Job:
     previews: tuple[Path, ...]
     shape: tuple[int, int, int]
     keep_film: bool = False
+    recording: tuple[Stretch, ...] = ()
+    window: int = 0
 
     @property
     def files(self) -> tuple[Path, ...]:
         return (self.output, *self.previews)
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that it is read from, but for those beside them."""
+        return tuple(stretch.input for stretch in self.recording) or (self.input,)
 
     def missing_previews(
         self, hashes: Mapping[str, str], sha256: Callable[[Path], str | None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from deqsci_cli.engine.batch.manifest import FOLDER, place_of
 from deqsci_cli.engine.batch.origin import origin_of_run
 from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
+from deqsci_cli.engine.batch.sequence import recording_job, recordings_of
 from deqsci_cli.engine.roi import Roi, file_of, read_roi
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
@@ -102,22 +103,7 @@ def plan(config: ReconstructConfig) -> Plan:
     headers, failures, passed_over = _headers(config)
     if len(passed_over) == len(config.inputs):
         raise UsageError("there is nothing to reconstruct: all inputs are films that deqsci made")
-    selection = parse_selection(config.measurements)
-    jobs: list[Job] = []
-    # A file that cannot be read keeps its name, so that the others' do not change once it can.
-    captures = dict.fromkeys(config.inputs)
-    for path in passed_over:
-        del captures[path]
-    names = _names(list(captures))
-    for path, header in headers.items():
-        try:
-            if roi is not None:
-                roi.check(header.shape[1:])
-            jobs += _jobs(config, path, header, names[path], selection)
-        except DeqsciError as error:
-            if config.fail_fast:
-                raise
-            failures.append(Failure.of(path, error))
+    jobs = _all_jobs(config, headers, passed_over, roi, failures)
     _check_twins(jobs)
     own = [config.out / name for name in (REPORT, *((PAGE,) if config.page else ()))]
     written = [*own, config.out / LOCK, *(place_of(job.output) for job in jobs)]
@@ -180,6 +166,41 @@ def _headers(
     return headers, failures, passed_over
 
 
+def _all_jobs(
+    config: ReconstructConfig,
+    headers: Mapping[Path, CaptureHeader],
+    passed_over: Iterable[Path],
+    roi: Roi | None,
+    failures: list[Failure],
+) -> list[Job]:
+    """The jobs of all inputs; what cannot be one is added to the failures."""
+    selection = parse_selection(config.measurements)
+    # A file that cannot be read keeps its name, so that the others' do not change once it can.
+    captures = dict.fromkeys(config.inputs)
+    for path in passed_over:
+        del captures[path]
+    folders = config.folders if config.sequence else ()
+    sources = recordings_of(captures, folders)
+    names = _names(list(sources), folders)
+    jobs: list[Job] = []
+    for source, files in sources.items():
+        if not all(path in headers for path in files):
+            continue  # the file has failed already, and nothing goes over a gap
+        try:
+            if config.sequence:
+                of_files = {path: headers[path] for path in files}
+                jobs.append(recording_job(config, source, of_files, names[source], selection))
+            else:
+                if roi is not None:
+                    roi.check(headers[source].shape[1:])
+                jobs += _jobs(config, source, headers[source], names[source], selection)
+        except DeqsciError as error:
+            if config.fail_fast:
+                raise
+            failures.append(Failure.of(source, error))
+    return jobs
+
+
 def _jobs(
     config: ReconstructConfig, path: Path, header: CaptureHeader, name: str, selection: Selection
 ) -> list[Job]:
@@ -214,14 +235,20 @@ def _read_files(
     yield from config.read_options.files().values()
 
 
-def _names(inputs: Sequence[Path]) -> dict[Path, str]:
-    """A name for each input's films: its stem, with as much of what sets it apart as needed."""
-    stems = Counter(path.stem.casefold() for path in inputs)
+def _names(inputs: Sequence[Path], folders: Sequence[Path] = ()) -> dict[Path, str]:
+    """A name for each input's films: its stem, with as much of what sets it apart as needed.
+
+    Args:
+        inputs: files, and
+        folders: those of them that are folders, and have no ending.
+    """
+    stem = {path: real(path).name if path in folders else path.stem for path in inputs}
+    stems = Counter(name.casefold() for name in stem.values())
     files = Counter(path.name.casefold() for path in inputs)
     names = {}
     for path in inputs:
-        name = path.stem
-        if stems[path.stem.casefold()] > 1 and path.suffix:
+        name = stem[path]
+        if stems[name.casefold()] > 1 and path.suffix and path not in folders:
             name += f"-{path.suffix[1:]}"
         if files[path.name.casefold()] > 1:
             name = f"{real(path).parent.name}-{name}"

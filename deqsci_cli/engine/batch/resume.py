@@ -10,7 +10,7 @@ from typing import Any
 
 from deqsci_cli.engine.batch.job import Job
 from deqsci_cli.engine.batch.manifest import ManifestEntry, owner_of, place_of, read_entry
-from deqsci_cli.engine.batch.origin import origin_of_film
+from deqsci_cli.engine.batch.origin import content_of, measured, origin_of_film
 from deqsci_cli.errors import DeqsciError, UsageError
 from deqsci_cli.io import read_film
 from deqsci_cli.io.file_version import FileVersion, read_version
@@ -80,6 +80,10 @@ class _Versions:
         found = self.of(path)
         return None if found is None else found.sha256
 
+    def content(self, job: Job) -> object:
+        """What the job's film is made from, as its origin lists it."""
+        return content_of(job, [self.sha256(path) for path in job.inputs])
+
 
 def _kept(
     job: Job,
@@ -91,13 +95,13 @@ def _kept(
     """The job, with `keep_film` if its film is what would be made again."""
     # The cheap comparison first: inputs need not be read where the settings differ.
     settings = {name: entry.made_from.get(name) for name in run_origin}
-    if settings != run_origin or entry.made_from.get("measurement") != job.index:
+    if settings != run_origin or entry.made_from.get("measurement") != measured(job):
         return job
-    capture = versions.of(job.input)
+    captures = [version for path in job.inputs if (version := versions.of(path))]
     others = {role: version for role, path in beside.items() if (version := versions.of(path))}
-    if capture is None or len(others) < len(beside):
+    if len(captures) < len(job.inputs) or len(others) < len(beside):
         return job
-    if entry.made_from != origin_of_film(run_origin, job.index, capture, others):
+    if entry.made_from != origin_of_film(run_origin, job, captures, others):
         return job
     same = entry.outputs.get(job.output.name) == versions.sha256(job.output)
     return replace(job, keep_film=same)
@@ -107,7 +111,7 @@ def _check_owner(job: Job, entry: ManifestEntry, versions: _Versions) -> None:
     """A film belongs to one input: the same file, or one of the same content."""
     if entry.input == owner_of(job.input, job.output):
         return
-    if entry.made_from.get("input") == versions.sha256(job.input):
+    if entry.made_from.get("input") == versions.content(job):
         return
     raise UsageError(
         f"this film belongs to {entry.input}; that of {job.input} would take its place",
@@ -125,7 +129,7 @@ def _check_damaged(job: Job, versions: _Versions) -> None:
         made_from = (read_film(job.output).provenance or {}).get("made_from")
     except DeqsciError:
         made_from = None
-    if isinstance(made_from, dict) and made_from.get("input") == versions.sha256(job.input):
+    if isinstance(made_from, dict) and made_from.get("input") == versions.content(job):
         return
     raise UsageError(
         f"the record of this film is damaged ({entry}), and the film does not tell its input",

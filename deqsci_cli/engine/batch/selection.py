@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deqsci_cli.errors import UsageError
 
 Selection = tuple[int | slice, ...]
@@ -52,3 +54,16 @@ def choose(selection: Selection, count: int) -> list[int]:
     if not chosen:
         raise UsageError(f"the selection chooses none of {count} measurements")
     return list(dict.fromkeys(chosen))
+
+
+def check_consecutive(chosen: Sequence[int]) -> None:
+    """Refuse measurements that do not follow one another, as those of a recording do.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if list(chosen) != list(range(chosen[0], chosen[0] + len(chosen))):
+        raise UsageError(
+            "the measurements of a recording follow one another",
+            hint="choose a part of it, as --measurements 2:6",
+        )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from deqsci_cli.errors import (
     UsageError,
 )
 from deqsci_cli.io import Capture, check_seen, load_capture
-from deqsci_cli.io.file_version import changed
+from deqsci_cli.io.file_version import FileStamp, changed
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.reconstructor import Reconstruction, Reconstructor
 from deqsci_cli.report.report import Failure, Record
@@ -48,7 +49,7 @@ from deqsci_cli.runtime.isolation import isolated
 # Solving takes the whole device; reading and writing go on beside it in other threads. It is one
 # thread for all, since OpenMP keeps a team for each and lets none of them wait for work actively
 # once they are more than the cores: small pictures then take twice as long.
-_SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
+SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +87,14 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
         if record := record_of(job.output, order.run):
             done[place] = record
         elif job.keep_film:
-            done[place] = _written(job, add_previews, order, job)
+            done[place] = written(job, add_previews, order, job)
     left = {place: job for place, job in enumerate(task.jobs) if place not in done}
     for place, found in zip(left, _read(order, left.values()), strict=True):
         job = left[place]
         try:
             if not isinstance(found, Capture):
                 raise found
-            suiting[place] = _suited(order, job, found)
+            suiting[place] = suited_for(order, job, found)
         except DeqsciError as error:
             done[place] = Failure.of(job.input, error)
         else:
@@ -105,7 +106,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
     return [done[place] for place in range(len(task.jobs))]
 
 
-def _suited(order: Order, job: Job, capture: Capture) -> Suited:
+def suited_for(order: Order, job: Job, capture: Capture) -> Suited:
     """How a measurement is to be solved.
 
     Raises:
@@ -116,7 +117,7 @@ def _suited(order: Order, job: Job, capture: Capture) -> Suited:
         check_seen(seen[None], capture.measurements[job.index][None], path=capture.path)
     if capture.noise is None and capture.photons is None:
         return Suited(capture.measurements[job.index], order.settings)
-    return suited(capture, job.index, _reconstructor_of(order).network, order.settings)
+    return suited(capture, job.index, reconstructor_of(order).network, order.settings)
 
 
 def _alike(captures: dict[int, Capture], suiting: dict[int, Suited]) -> list[list[int]]:
@@ -147,17 +148,17 @@ def _reconstruct(
         parts[0][2].settings,
     )
     try:
-        solution, seconds = _SOLVER.submit(_timed, order, batch, on_iteration).result()
+        solution, seconds = SOLVER.submit(_timed, order, batch, on_iteration).result()
     except (DeviceError, ModelError) as error:
         return [Failure.of(job.input, error) for job, _, _ in parts]
     each = seconds / len(parts)
     return [
-        _written(job, write_outputs, order, job, capture, solution, number, each, suiting.notes)
+        written(job, write_outputs, order, job, capture, solution, number, each, suiting.notes)
         for number, (job, capture, suiting) in enumerate(parts)
     ]
 
 
-def _written(job: Job, write: Callable[..., Record], *arguments: Any) -> Record | Failure:
+def written(job: Job, write: Callable[..., Record], *arguments: Any) -> Record | Failure:
     """What `write` made for a job; a full disk ends the run, anything else this job alone."""
     try:
         with enough_memory("write", job.output):
@@ -179,16 +180,31 @@ def _read(order: Order, jobs: Iterable[Job]) -> Iterator[Capture | DeqsciError]:
 
 
 def _load(order: Order, job: Job) -> Capture | DeqsciError:
-    """The capture, if its files are still those that the run was planned for."""
+    """The capture of a measurement, or why there is none."""
     try:
-        load = partial(load_capture, options=order.read_options)
-        capture = isolated(load, job.input) if order.isolate else load(job.input)
+        return load_planned(order, job.input, job.stamp)
     except (InputError, UsageError, DeviceError) as error:
         return error
-    planned = {"": job.stamp} | order.beside
-    for version, stamp in zip(capture.versions, planned.values(), strict=True):
-        if version.stamp != stamp:
-            return changed(stamp.path)
+
+
+def load_planned(order: Order, path: Path, stamp: FileStamp, **changes: Any) -> Capture:
+    """A capture, if its files are still those that the run was planned for.
+
+    Args:
+        order: of the run.
+        path, stamp: the file with the measurements, and its stamp by then.
+        changes: fields of `ReadOptions` to have other than the run's.
+
+    Raises:
+        InputError, UsageError, DeviceError: it cannot be read, or has changed.
+    """
+    options = replace(order.read_options, **changes)
+    load = partial(load_capture, options=options)
+    capture = isolated(load, path) if order.isolate else load(path)
+    planned = {"": stamp} | order.beside
+    for version, expected in zip(capture.versions, planned.values(), strict=True):
+        if version.stamp != expected:
+            raise changed(expected.path)
     return capture
 
 
@@ -215,7 +231,7 @@ def _timed(
 
 def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Reconstruction:
     """All at once, or, where the memory is too small for that, in halves of halves."""
-    run = _reconstructor_of(order)
+    run = reconstructor_of(order)
     count = len(batch.measurements)
     if order.roi is not None:
         torch.manual_seed(order.seed)
@@ -250,7 +266,7 @@ def _solve(order: Order, batch: _Batch, on_iteration: OnIteration | None) -> Rec
     return Reconstruction(torch.cat([part.x for part in parts]), **joined)
 
 
-def _reconstructor_of(order: Order) -> Reconstructor:
+def reconstructor_of(order: Order) -> Reconstructor:
     return _reconstructor(order.model, order.fingerprint, order.settings, order.device, order.dtype)
 
 
@@ -281,6 +297,8 @@ def split(
 ) -> list[Task]:
     """Jobs that can be solved together, in batches of the size asked for, or of one that suits.
 
+    A recording is a task of its own.
+
     Args:
         order: of the run.
         jobs: to be done.
@@ -288,9 +306,10 @@ def split(
         suits: `suitable_batch`, by whoever is to do them.
     """
     alike: dict[tuple[int, int, int], list[Job]] = {}
+    tasks = [Task(order, (job,)) for job in jobs if job.recording]
     for job in jobs:
-        alike.setdefault(job.shape, []).append(job)
-    tasks = []
+        if not job.recording:
+            alike.setdefault(job.shape, []).append(job)
     for shape, group in alike.items():
         size = batch_size or suits(order.device, shape)
         tasks += [Task(order, tuple(group[i : i + size])) for i in range(0, len(group), size)]
