@@ -73,6 +73,10 @@ class Measured:
     psnr: float | None = None
     ssim: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES or min(self.index, self.evaluations) < 0:
+            raise UsageError("a measurement of a recording has a known status, no negative index")
+
 
 @dataclass(frozen=True)
 class Record:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from deqsci_cli import zoo
 from deqsci_cli.cli.app import app
-from deqsci_cli.engine.batch import recording
+from deqsci_cli.engine.batch import window_work
 from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.batch.plan import plan
 from deqsci_cli.engine.batch.sequence import natural
@@ -341,8 +341,8 @@ class TestKilled:
     def test_it_goes_on_at_the_window(self, killed, tmp_path, monkeypatch, moment):
         folder, _ = killed
         out, whole = shutil.copytree(folder / moment, tmp_path / "o"), folder / "whole"
-        solve, solved = recording._timed, []
-        monkeypatch.setattr(recording, "_timed", lambda *a: solved.append(1) or solve(*a))
+        solve, solved = window_work._timed, []
+        monkeypatch.setattr(window_work, "_timed", lambda *a: solved.append(1) or solve(*a))
         again = of_killed(folder / "rec.mat", out, resume=True)
         record = only(reconstruct(again))
         assert len(solved) == len(windows(9, 6)) - MOMENTS[moment][-1]
