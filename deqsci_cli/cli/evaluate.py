@@ -104,8 +104,9 @@ def evaluate(
     if films or truth is not None:
         raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
     # torch is slow to import
-    from deqsci_cli.engine.benchmark import BenchmarkConfig, check_outputs, write_outputs
+    from deqsci_cli.engine.benchmark import BenchmarkConfig
     from deqsci_cli.engine.benchmark import benchmark as run
+    from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
     from deqsci_cli.report.scores import score_table
     from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Event, Note

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,21 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import (
     Capture,
-    atomic_write,
-    check_absent,
-    fingerprint,
     load_capture,
-    make_provenance,
     shown_frames,
 )
-from deqsci_cli.io.overlap import check_no_overlap
-from deqsci_cli.io.provenance import now, plain
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.reconstructor import Reconstruction, Reconstructor
 from deqsci_cli.report.metrics import compute_metrics
-from deqsci_cli.report.page import PLAYERS, FilmView, Page, Pictures, Scene, need_page, render
-from deqsci_cli.report.pages import PAGE
-from deqsci_cli.report.plots import need_matplotlib, plot_sweep, standalone
+from deqsci_cli.report.page import PLAYERS, FilmView, Pictures, Scene
 from deqsci_cli.report.report import Failure
-from deqsci_cli.report.scores import Score, mean_scores, score_table, to_csv, to_markdown
+from deqsci_cli.report.scores import Score
 from deqsci_cli.runtime.device import (
     check_dtype,
     choose_device,
-    describe_device,
     peak_memory,
 )
 from deqsci_cli.runtime.events import Note, OnEvent, ignore
-
-SCHEMA = "deqsci-benchmark/1"
 
 _CODED_ANEW = (
     "the sweep of {} codes each measurement anew, from its truth; the recorded measurements, and "
@@ -299,81 +287,3 @@ def _name(capture: Capture, chosen: Sequence[int]) -> str:
         return capture.path.stem
     last = f" to #{chosen[-1]}" if len(chosen) > 1 else ""
     return f"{capture.path.stem} #{chosen[0]}{last}"
-
-
-def check_outputs(config: BenchmarkConfig, out: Path, *, overwrite: bool) -> None:
-    """Refuse before any computing what `write_outputs` could not write after it.
-
-    Raises:
-        OutputExistsError: one of the files exists.
-        UsageError: a package is missing, or a file is one that is read.
-    """
-    if config.page:
-        need_page()
-    if config.sweep is not None:
-        need_matplotlib()
-    files = _outputs(config, out)
-    models = (zoo.find(name) for name in config.models)
-    beside = config.read_options.files().values()
-    check_no_overlap(files, [*config.captures, *beside, *models])
-    check_absent(files, overwrite=overwrite)
-
-
-def write_outputs(
-    config: BenchmarkConfig, result: Result, out: Path, *, overwrite: bool
-) -> list[Path]:
-    """Write the table as Markdown, CSV and JSON, of a sweep the plot, and the page.
-
-    Returns:
-        The files.
-
-    Raises:
-        OutputExistsError, StorageError: see `atomic_write`.
-    """
-    swept = None if config.sweep is None else config.sweep.what
-    scores, means = result.scores, mean_scores(result.scores)
-    provenance = make_provenance(
-        "evaluate",
-        asdict(config),
-        seed=config.seed,
-        model=None,
-        inputs=map(fingerprint, [*config.captures, *config.read_options.files().values()]),
-        device=describe_device(choose_device(config.device)),
-    ) | {"created": now()}
-    content = {
-        "schema": SCHEMA,
-        "provenance": provenance,
-        "means": plain(means),
-        "scores": plain([asdict(score) for score in scores]),
-    }
-    curves = plot_sweep(scores, swept) if swept else ""
-    texts = {
-        "md": to_markdown(*score_table(scores, swept)),
-        "csv": to_csv(scores),
-        "json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "svg": standalone(curves),
-    }
-    if config.page:
-        page = Page(
-            title=f"Benchmark of {', '.join(config.models)}",
-            summary=f"{len(result.scenes)} measurements on {provenance['device']}, "
-            f"{provenance['created']}",
-            scenes=result.scenes,
-            facts=provenance,
-            failures=result.failures,
-            means=means,
-            plots=[curves] if swept else [],
-        )
-        texts["html"] = render(page)
-    files = _outputs(config, out)
-    for file in files:
-        with atomic_write(file, overwrite=overwrite) as temporary:
-            text = texts[file.suffix[1:]]
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return files
-
-
-def _outputs(config: BenchmarkConfig, out: Path) -> list[Path]:
-    kinds = ("md", "csv", "json", *(("svg",) if config.sweep else ()))
-    page = [out / PAGE] if config.page else []
-    return [out / f"benchmark.{kind}" for kind in kinds] + page
