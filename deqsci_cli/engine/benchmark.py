@@ -13,6 +13,7 @@ import numpy as np
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.batch.selection import check_consecutive, choose, parse_selection
+from deqsci_cli.engine.benchmark_scene import given_of, name_of, truth_of
 from deqsci_cli.engine.noise import suited
 from deqsci_cli.engine.sweep import Given, Sweep
 from deqsci_cli.equilibrium.model import EquilibriumSettings
@@ -159,22 +160,16 @@ def _scene(
             ends = runs[0][0], runs[-1][0]
             videos.append(video.astype(np.float16) if keep and score.value in ends else None)
             on_event(Note(f"{score.name}, {score.label}: {score.psnr:.2f} dB"))
-    title = _name(capture, chosen)
+    title = name_of(capture, chosen)
     if not keep:
         return Scene(title, tuple(films))
     # Copies: the rest of the capture need not stay.
-    truth = _truth(capture, chosen).copy()
+    truth = truth_of(capture, chosen).copy()
     step = shown_frames(len(chosen) * capture.frames) if config.sequence else slice(None, None, 1)
     shown = tuple(None if video is None else video[step] for video in videos)
     measurement = capture.measurements[chosen[0]].copy()
     kept = Pictures(measurement, truth[step], shown, step=step.step)
     return Scene(title, tuple(films), lambda: kept)
-
-
-def _truth(capture: Capture, chosen: Sequence[int]) -> np.ndarray:
-    """The truth of measurements that follow one another, as far as it goes."""
-    known = [truth for index in chosen if (truth := capture.truth_of(index)) is not None]
-    return np.concatenate(known)
 
 
 def _runs(config: BenchmarkConfig, name: str) -> list[tuple[float | None, Reconstructor]]:
@@ -204,27 +199,22 @@ def _scores(
     sweep = config.sweep
     for value, run in runs:
         if sweep is None or value is None:
-            given = [_given(capture, chosen)]
+            given = [given_of(capture, chosen)]
             label = name
         else:
             found = sweep.given(capture, chosen[0], value, config.seed)
-            given = [replace(g, measurement=g.measurement[None], seen=_one(g.seen)) for g in found]
+            given = [
+                replace(
+                    g,
+                    measurement=g.measurement[None],
+                    seen=None if g.seen is None else g.seen[None],
+                )
+                for g in found
+            ]
             label = f"{name}, {sweep.what} {value:g}"
         for one in given:
             facts = {"label": label + ", told" * one.told, "model": name, "value": value}
             yield _score(config, capture, chosen, one, run, facts)
-
-
-def _given(capture: Capture, chosen: Sequence[int]) -> Given:
-    """Measurements (N, H, W) as they are."""
-    maps = [capture.seen(index) for index in chosen]
-    whole = np.ones(capture.shape, bool)
-    seen = np.stack([whole if each is None else each for each in maps])
-    return Given(capture.measurements[list(chosen)], capture.mask, None if seen.all() else seen)
-
-
-def _one(seen: np.ndarray | None) -> np.ndarray | None:
-    return None if seen is None else seen[None]
 
 
 def _score(
@@ -236,14 +226,14 @@ def _score(
     facts: dict[str, Any],
 ) -> tuple[Score, np.ndarray]:
     """The score and the film of what a model is given, measurements (N, H, W)."""
-    truth = _truth(capture, chosen)
+    truth = truth_of(capture, chosen)
     with peak_memory(run.device) as memory:
         began = time.perf_counter()
         found = _solved(config, capture, given, truth, run)
         seconds = time.perf_counter() - began
     video = found.x[0].float().numpy()
     score = Score(
-        name=_name(capture, chosen),
+        name=name_of(capture, chosen),
         capture=str(capture.path),
         index=chosen[0],
         told=given.told,
@@ -279,11 +269,3 @@ def _solved(
         settings=each[0].settings,
         sequence=config.sequence,
     )
-
-
-def _name(capture: Capture, chosen: Sequence[int]) -> str:
-    """What a measurement, or a recording, is called wherever it is shown."""
-    if len(chosen) == capture.count:
-        return capture.path.stem
-    last = f" to #{chosen[-1]}" if len(chosen) > 1 else ""
-    return f"{capture.path.stem} #{chosen[0]}{last}"

@@ -10,7 +10,7 @@ import torch
 from scipy.fft import irfft2, rfft2
 from torch import Tensor
 
-from deqsci_cli.equilibrium.camera_score import Part
+from deqsci_cli.equilibrium.camera_score import CapturePart
 
 # Pixels on a side of a part, and how many parts are used in all.
 _SIDE = 128
@@ -19,7 +19,9 @@ _MOST = 4
 _SAME = 0.5
 
 
-def choose_parts(y: Tensor, mask: Tensor, seen: Tensor | None, *, spread: bool) -> list[Part]:
+def choose_parts(
+    y: Tensor, mask: Tensor, seen: Tensor | None, *, spread: bool
+) -> list[CapturePart]:
     """The brightest tile of each measurement, for light is what a mask shows itself by.
 
     Args:
@@ -43,7 +45,7 @@ def choose_parts(y: Tensor, mask: Tensor, seen: Tensor | None, *, spread: bool) 
         for tile in order[:each]:
             used[tile] = used.get(tile, 0) + 1
             chosen.append((index, tile))
-    return [Part(index, *tiles[tile]) for index, tile in chosen]
+    return [CapturePart(index, *tiles[tile]) for index, tile in chosen]
 
 
 def motion_of(mask: Tensor) -> tuple[float, float] | None:

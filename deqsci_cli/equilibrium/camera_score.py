@@ -44,7 +44,7 @@ ROUGH = EquilibriumSettings(consistency_relaxation=1, sigma=0.03, tol=1e-2, max_
 
 
 @dataclass(frozen=True)
-class Part:
+class CapturePart:
     """A part of one of the measurements: which one, its rows and its columns."""
 
     index: int
@@ -73,7 +73,7 @@ class CameraScore:
         self,
         measurements: Tensor,
         mask: Tensor,
-        parts: list[Part],
+        parts: list[CapturePart],
         names: tuple[str, ...],
         seen: Tensor | None = None,
         between: str = "band",
@@ -230,7 +230,7 @@ def white_of(mask: Tensor) -> float:
     return float(mask.sum(0).mean())
 
 
-def _mask_of(mask: Tensor, optics: Optics, part: Part) -> Tensor:
+def _mask_of(mask: Tensor, optics: Optics, part: CapturePart) -> Tensor:
     """The mask that the camera has in a part; none lets less than nothing through."""
     height, width = mask.shape[-2:]
     rows, columns = _wider(part.rows, height), _wider(part.columns, width)

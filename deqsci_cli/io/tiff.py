@@ -264,7 +264,7 @@ def write_film_tiff(
 ) -> None:
     """Write one stack (T, H, W) as `write_film_parts` does."""
     (frames,) = stacks.values()
-    write_film_parts(path, [frames], frames.shape, attributes)
+    write_film_parts(path, [np.asarray(frames, np.float32)], frames.shape, attributes)
 
 
 def write_film_parts(

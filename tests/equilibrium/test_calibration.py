@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from deqsci_cli.equilibrium.calibration import calibrate
 from deqsci_cli.equilibrium.camera_parts import choose_parts, motion_of, unevenness
-from deqsci_cli.equilibrium.camera_score import CameraScore, Part
+from deqsci_cli.equilibrium.camera_score import CameraScore, CapturePart
 from deqsci_cli.errors import UsageError
 from deqsci_cli.physics.masks import make_mask, one_hot_mask
 
@@ -39,7 +39,7 @@ def test_gradient_agrees_with_finite_differences(film, pattern):
     mask = cut(np.stack([ndimage.gaussian_filter(f, 0.8) for f in pattern]))
     measured = torch.as_tensor((mask * film).sum(0)[None] + 0.1)
     names = ("rows", "columns", "rotation", "scale", "variance", "offset")
-    parts = [Part(0, slice(4, 36), slice(0, 32))]
+    parts = [CapturePart(0, slice(4, 36), slice(0, 32))]
     score = CameraScore(measured, torch.as_tensor(mask), parts, names)
     at = np.array([0.3, -0.2, 0.5, 0.01, 0.2, 0.01])
     _, gradient = score(at)

@@ -21,6 +21,7 @@ from deqsci_cli.io import (
     tiff,
     write_capture,
     write_film,
+    write_film_parts,
 )
 
 SUFFIXES = [".mat", ".h5", ".tif"]
@@ -130,6 +131,21 @@ def test_film(tmp_path, suffix, T):
     np.testing.assert_allclose(film.frames, frames, atol=2e-7)
     assert film.scale == 255 and film.provenance == PROVENANCE
     np.testing.assert_allclose(read_video(path), frames.clip(0, 1), atol=2e-7)
+
+
+@pytest.mark.parametrize("largest", [None, 10])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_film_part_by_part(tmp_path, monkeypatch, suffix, largest):
+    if largest is not None:
+        monkeypatch.setattr(tiff, "LARGEST_IMAGEJ", largest)
+    frames = np.random.default_rng(0).random((5, 11, 17)).astype(np.float32)
+    common = {"scale": 255, "provenance": PROVENANCE, "overwrite": False}
+    write_film(tmp_path / f"whole{suffix}", frames, **common)
+    parts = (part for part in (frames[:2], frames[2:3], frames[3:]))
+    write_film_parts(tmp_path / f"parts{suffix}", parts, frames.shape, **common)
+    whole, film = (read_film(tmp_path / f"{name}{suffix}") for name in ("whole", "parts"))
+    np.testing.assert_array_equal(film.frames, whole.frames)
+    assert (film.scale, film.provenance) == (255, PROVENANCE)
 
 
 def test_film_as_others_see_it(tmp_path):

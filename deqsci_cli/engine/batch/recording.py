@@ -29,7 +29,7 @@ from deqsci_cli.engine.batch.pieces import (
 )
 from deqsci_cli.engine.batch.summary import summary_of
 from deqsci_cli.engine.batch.window_work import solve_window
-from deqsci_cli.engine.batch.windows import Window, overlap_of, windows
+from deqsci_cli.engine.batch.windows import MeasurementWindow, overlap_of, windows
 from deqsci_cli.engine.batch.work import suited_for, written
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.io import (
@@ -100,7 +100,7 @@ def _made(order: Order, job: Job, *asked: Any) -> Piece:
     return piece
 
 
-def _of_windows(cut: Sequence[Window], size: int) -> tuple[str, ...]:
+def _of_windows(cut: Sequence[MeasurementWindow], size: int) -> tuple[str, ...]:
     if len(cut) == 1:
         return ()
     most, along = max(window.last - window.first for window in cut), overlap_of(size)

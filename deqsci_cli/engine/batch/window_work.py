@@ -13,7 +13,7 @@ from deqsci_cli.engine.batch.footage import Footage, Shot
 from deqsci_cli.engine.batch.job import Order
 from deqsci_cli.engine.batch.pieces import Piece, sha256_of
 from deqsci_cli.engine.batch.summary import once
-from deqsci_cli.engine.batch.windows import Window
+from deqsci_cli.engine.batch.windows import MeasurementWindow
 from deqsci_cli.engine.batch.work import SOLVER, reconstructor_of
 from deqsci_cli.engine.fit import fit_of
 from deqsci_cli.engine.noise import suited
@@ -29,7 +29,7 @@ from deqsci_cli.report.report import Measured
 def solve_window(
     order: Order,
     footage: Footage,
-    window: Window,
+    window: MeasurementWindow,
     settings: EquilibriumSettings,
     made_from: dict[str, Any],
     on_iteration: OnIteration | None,

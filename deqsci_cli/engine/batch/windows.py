@@ -20,7 +20,7 @@ _MOST_MEASUREMENTS = 32
 
 
 @dataclass(frozen=True)
-class Window:
+class MeasurementWindow:
     """Measurements that are solved together, and those of them whose frames are kept.
 
     Attributes:
@@ -57,22 +57,22 @@ def overlap_of(size: int) -> int:
     return min(OVERLAP, (size - 1) // 2)
 
 
-def windows(count: int, size: int) -> list[Window]:
+def windows(count: int, size: int) -> list[MeasurementWindow]:
     """Cut `count` measurements into windows of about one size; one window if they are no more.
 
     >>> windows(8, 6)[1]
-    Window(first=0, last=6, start=2, stop=4)
+    MeasurementWindow(first=0, last=6, start=2, stop=4)
 
     Args:
         count: of measurements.
         size: the most that are solved together.
     """
     if count <= size:
-        return [Window(0, count, 0, count)]
+        return [MeasurementWindow(0, count, 0, count)]
     overlap = overlap_of(size)
     parts = math.ceil(count / (size - 2 * overlap))
     borders = [count * part // parts for part in range(parts + 1)]
     return [
-        Window(max(0, start - overlap), min(count, stop + overlap), start, stop)
+        MeasurementWindow(max(0, start - overlap), min(count, stop + overlap), start, stop)
         for start, stop in pairwise(borders)
     ]
