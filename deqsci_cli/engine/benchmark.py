@@ -119,6 +119,8 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     for path in config.captures:
         try:
             capture = load_capture(path, config.read_options)
+            if config.sweep is not None:
+                capture.need_one_arm("a sweep")
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
@@ -168,7 +170,7 @@ def _scene(
     truth = capture.truth_of(index)
     assert truth is not None
     # Copies: the rest of the capture need not stay.
-    kept = Pictures(capture.measurements[index].copy(), truth.copy(), tuple(videos))
+    kept = Pictures(capture.measurement_picture(index).copy(), truth.copy(), tuple(videos))
     return Scene(title, tuple(films), lambda: kept)
 
 

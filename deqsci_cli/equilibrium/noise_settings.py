@@ -32,6 +32,9 @@ _SLACK = 1.06
 # Clean is what exact consistency predicts best, but for so little.
 _CLEAN = 1.01
 _SIDE = 128
+# The least relaxations with several arms, without and with weights: what is accumulated stays
+# bounded, and evaluations are few.
+_ARMS, _ARMS_LEARNED = 0.01, 0.05
 _SOLVE = replace(HELD_OUT_TV, max_iter=10)
 
 
@@ -86,6 +89,21 @@ def settings_for_noise(
     else:
         amount = _amount(noise)
     return replace(settings, consistency_relaxation=max(amount, settings.consistency_relaxation))
+
+
+def settings_for_arms(settings: EquilibriumSettings, network: Denoiser) -> EquilibriumSettings:
+    """A model's settings for several measurements of the same frames.
+
+    Together they also tell detail that rests, from pixel to pixel. A denoiser may hold that back
+    however much of it is accumulated, which at r = 0 then grows with every evaluation.
+
+    Args:
+        settings: those for one measurement.
+        network: the model.
+    """
+    least = _ARMS_LEARNED if any(True for _ in network.parameters()) else _ARMS
+    amount = max(least, settings.consistency_relaxation)
+    return replace(settings, consistency_relaxation=amount)
 
 
 def _tv_settings(noise: float) -> EquilibriumSettings:

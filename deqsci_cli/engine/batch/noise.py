@@ -26,19 +26,19 @@ def settings_of(
 
     Args:
         capture: with what is known of the camera's noise.
-        index: which measurement.
+        index: which measurement; of several arms, the first one's tells the noise.
         network: the model, with
         settings: those that suit a clean measurement. They stay where nothing is known of noise.
     """
     level = level_of(capture.noise)
     if level is None and capture.photons is None:
         return settings
-    y, seen = capture.measurements[index][None], capture.seen(index)
+    y, mask, seen = capture.each_arm(index)[0]
     operator = SensingOperator(
-        torch.from_numpy(capture.mask), None if seen is None else torch.from_numpy(seen[None])
+        torch.from_numpy(mask), None if seen is None else torch.from_numpy(seen[None])
     )
     if isinstance(level, str):
-        (noise,) = noise_by_held_out(operator, torch.from_numpy(y))
+        (noise,) = noise_by_held_out(operator, torch.from_numpy(y[None]))
     else:
         shot = 0.0 if capture.photons is None else float(np.mean(y)) / capture.photons
         (noise,) = relative_noise(operator, math.hypot(level or 0.0, math.sqrt(max(0.0, shot))))
