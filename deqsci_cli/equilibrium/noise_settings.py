@@ -71,7 +71,7 @@ def relative_noise(operator: SensingOperator, noise: float) -> list[float]:
 
 
 def settings_for_noise(
-    settings: EquilibriumSettings, network: Denoiser, noise: float
+    settings: EquilibriumSettings, network: Denoiser, noise: float, *, arms: int = 1
 ) -> EquilibriumSettings:
     """A model's settings for a measurement with this noise; a clean one leaves them as they are.
 
@@ -80,9 +80,11 @@ def settings_for_noise(
         network: the model. One without weights gets the relaxation that suits the noise. A learned
             one removes a little noise as it is; from a certain noise on it gets a relaxation and a
             higher level.
-        noise: as `relative_noise` gives it.
+        noise: as `relative_noise` gives it, of one arm.
+        arms: measurements of the same frames. Where there are several, their noise is most of what
+            a learned denoiser has to remove; it gets the relaxation at its own level.
     """
-    if any(True for _ in network.parameters()):
+    if arms == 1 and any(True for _ in network.parameters()):
         if noise < _LEARNED_FROM:
             return settings
         amount, settings = _LEARNED, replace(settings, sigma=_LEARNED_LEVEL * settings.sigma)

@@ -13,6 +13,7 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
 from deqsci_cli.equilibrium.noise_settings import (
     noise_by_held_out,
     relative_noise,
+    settings_for_arms,
     settings_for_noise,
 )
 from deqsci_cli.networks.cnn import CNN
@@ -99,3 +100,14 @@ def test_a_learned_denoiser_stays_as_it_is_below_a_certain_noise():
     assert settings_for_noise(card, learned, 0.03) == card
     noisy = settings_for_noise(card, learned, 0.06)
     assert noisy.consistency_relaxation > 0 and noisy.sigma > card.sigma
+
+
+def test_several_arms_are_never_trusted_wholly():
+    learned, card = CNN(), EquilibriumSettings(sigma=0.03)
+    two = settings_for_noise(card, learned, 0.03, arms=2)
+    assert two.sigma == card.sigma and two.consistency_relaxation == pytest.approx(0.25)
+    assert settings_for_arms(two, learned) == two
+    for network in (learned, TV):
+        assert 0 < settings_for_arms(card, network).consistency_relaxation < 0.1
+    plain = EquilibriumSettings(consistency_relaxation=1.0)
+    assert settings_for_arms(plain, learned) == plain

@@ -42,7 +42,7 @@ def settings_of(
     else:
         shot = 0.0 if capture.photons is None else float(np.mean(y)) / capture.photons
         (noise,) = relative_noise(operator, math.hypot(level or 0.0, math.sqrt(max(0.0, shot))))
-    return settings_for_noise(settings, network, noise)
+    return settings_for_noise(settings, network, noise, arms=capture.arms)
 
 
 def told(settings: EquilibriumSettings, clean: EquilibriumSettings) -> tuple[str, ...]:
