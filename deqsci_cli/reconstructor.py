@@ -14,9 +14,12 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.noise_settings import settings_for_arms
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io import check_arrays, check_seen, check_truth, check_unit
 from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
+from deqsci_cli.physics.arms import ArmsOperator
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.physics.sequence import SequenceOperator
 from deqsci_cli.report.metrics import psnr_of
@@ -89,7 +92,7 @@ class Reconstructor:
         self.settings = settings or EquilibriumSettings.from_card(card)
         self.dtype = dtype
         self.network, self.precision = prepare(network, self.device, dtype)
-        self._last: tuple[np.ndarray, SensingOperator] | None = None
+        self._last: tuple[np.ndarray, SensingOperator | ArmsOperator] | None = None
 
     def __call__(
         self,
@@ -104,14 +107,17 @@ class Reconstructor:
     ) -> Reconstruction:
         """Reconstruct measurements `(B, H, W)` of one camera, whose mask is `(T, H, W)`.
 
+        Those of a camera with K arms are `(B, K, H, W)`, its masks `(K, T, H, W)`; they get the
+        settings that suit them (`equilibrium.noise_settings.settings_for_arms`).
+
         Args:
             measurements: y = sum_t mask_t x_t with x in [0, 1].
             mask: of all of them.
             on_iteration: see `equilibrium.model.solve`.
             truths: the frames `(k, H, W)`, k <= T, of each measurement, where they are known; they
                 are only compared with.
-            seen: booleans `(B, H, W)`: pixels whose value tells something, None for all. The values
-                of the others (clipped, broken) do not count.
+            seen: booleans as the measurements: pixels whose value tells something, None for all.
+                The values of the others (clipped, broken) do not count.
             settings: to be used this time; None for the reconstructor's own.
             sequence: the measurements follow one another: they are solved together, as one film
                 `(B T, H, W)`, whose truth is one.
@@ -127,17 +133,19 @@ class Reconstructor:
         check_arrays(measurements, mask)
         for truth in truths:
             if truth is not None:
-                check_truth(truth, len(mask) * (len(measurements) if sequence else 1), mask)
+                check_truth(truth, mask.shape[-3] * (len(measurements) if sequence else 1), mask)
+        if sequence and mask.ndim == 4:
+            raise UsageError("measurements of several arms are not solved as a sequence")
         if seen is not None:
             seen = check_seen(np.asarray(seen), measurements)
             measurements = np.where(seen, measurements, 0)
-        frames = len(measurements) * len(mask) if sequence else len(mask)
-        video = (frames, *mask.shape[1:])
+        frames = mask.shape[-3] * (len(measurements) if sequence else 1)
+        video = (frames, *mask.shape[-2:])
         with memory_errors(self.device, video), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
             y = _tensor(measurements).to(self.device, self.precision)
             shown = None if seen is None else torch.from_numpy(seen).to(self.device)
-            if sequence:
+            if sequence and isinstance(operator, SensingOperator):
                 y, shown = y[None], None if shown is None else shown[None]
                 operator = SequenceOperator(operator.mask[0], len(measurements), shown)
             elif shown is not None:
@@ -152,6 +160,8 @@ class Reconstructor:
                     on_iteration(count, residual, videos)
 
             chosen = settings or self.settings
+            if mask.ndim == 4:
+                chosen = settings_for_arms(chosen, self.network)
             found = solve(self.network, operator, y, chosen, on_iteration=listen)
             whole = replace(found, x=found.x.cpu())
         spent = enumerate(found.evaluations)
@@ -160,10 +170,11 @@ class Reconstructor:
         ]
         return Reconstruction(**vars(whole), psnr_trace=traces)
 
-    def _operator_of(self, mask: np.ndarray) -> SensingOperator:
+    def _operator_of(self, mask: np.ndarray) -> SensingOperator | ArmsOperator:
         if self._last is None or not np.array_equal(mask, self._last[0]):
             kept = mask.copy()  # the caller may change his own in place
-            self._last = kept, SensingOperator(_tensor(kept).to(self.device, self.precision))
+            make = ArmsOperator if mask.ndim == 4 else SensingOperator
+            self._last = kept, make(_tensor(kept).to(self.device, self.precision))
         return self._last[1]
 
 
@@ -184,9 +195,9 @@ class ReconstructionResult:
     """What `reconstruct` returns; each list has an entry for each measurement.
 
     Attributes:
-        video: `(T, H, W)` of a measurement `(H, W)`, `(B, T, H, W)` of measurements `(B, H, W)`,
-            `(B T, H, W)` if these are a sequence, which has one entry in the lists;
-            float32, or float64 where that is the dtype.
+        video: `(T, H, W)` of a single measurement, `(B, T, H, W)` of several, `(B T, H, W)` if
+            these are a sequence, which has one entry in the lists; float32, or float64 where that
+            is the dtype.
         status: `converged`, `max_iter` or `diverged`.
         residual: `||f(x) - x|| / ||f(x)||` of the iterate that the video comes from.
         residual_trace: the residual of every evaluation.
@@ -215,8 +226,8 @@ def reconstruct(
 
     Args:
         measurement: `(H, W)`, or `(B, H, W)` for several under one mask; y = sum_t mask_t x_t
-            with x in [0, 1].
-        mask: `(T, H, W)`.
+            with x in [0, 1]. Of a camera with K arms `(K, H, W)`, or `(B, K, H, W)`.
+        mask: `(T, H, W)`; of K arms `(K, T, H, W)`.
         model: the name or the folder of a model, a loaded one, or any denoiser called as
             `D(video, sigma)` with videos `(B, T, H, W)`.
         settings: None for those of the model's card, or for the defaults of a denoiser.
@@ -236,14 +247,15 @@ def reconstruct(
         DeviceError: the memory is too small.
     """
     y, coding = np.asarray(measurement), np.asarray(mask)
-    batch = y[None] if y.ndim == 2 else y
+    single = y.ndim == (3 if coding.ndim == 4 else 2)
+    batch = y[None] if single else y
     check_arrays(batch, coding)
     check_unit(batch, coding)
     run = Reconstructor(model, settings, device=device, dtype=dtype)
     found = run(batch, coding, on_iteration, sequence=sequence)
     video = found.x.numpy()
     return ReconstructionResult(
-        video[0] if y.ndim == 2 or sequence else video,
+        video[0] if single or sequence else video,
         found.status,
         found.residual,
         found.residual_trace,

@@ -54,6 +54,7 @@ def inspect(
         neighbours = looks_like_sequence(capture)
         facts["capture"] = {
             "measurements": capture.count,
+            "arms": capture.arms,
             "frames": capture.frames,
             "shape": capture.shape,
             "truth_frames": 0 if capture.truth is None else len(capture.truth),
@@ -64,7 +65,7 @@ def inspect(
             "mask_range": (float(capture.mask.min()), float(capture.mask.max())),
             "mask_binary": bool(np.isin(capture.mask, (0, 1)).all()),
             "mask_open": float(opened.mean()),
-            "closed_pixels": int((~opened.any(0)).sum()),
+            "closed_pixels": int((~opened.reshape(-1, *capture.shape).any(0)).sum()),
             "unseen_pixels": 0 if capture.unseen is None else int(np.count_nonzero(capture.unseen)),
             "sequence": None if neighbours is None else asdict(neighbours),
         }
@@ -101,8 +102,10 @@ def _show_capture(capture: object) -> None:
     height, width = capture["shape"]
     kind = "0/1" if capture["mask_binary"] else "grey"
     low, high = capture["mask_range"]
+    count = f"{capture['measurements']} measurement(s)"
+    count += f" by {capture['arms']} arms" if capture["arms"] > 1 else ""
     console.out.print(
-        f"as a capture: {capture['measurements']} measurement(s) of {capture['frames']} frames, "
+        f"as a capture: {count} of {capture['frames']} frames, "
         f"{height} x {width} pixels, truth for {capture['truth_frames']} frames\n"
         f"mask: {kind}, {low:g} to {high:g}, {capture['mask_open']:.1%} open, "
         f"{capture['closed_pixels']} pixels closed in all frames\n"

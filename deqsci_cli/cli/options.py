@@ -55,6 +55,13 @@ Frames = Annotated[
     str | None,
     typer.Option(help="Frames of the mask that code a measurement: 10 (the first), or 10:20."),
 ]
+Arms = Annotated[
+    str | None,
+    typer.Option(
+        help="Measurements of the same frames, each with a mask of its own: 2, or complement (one "
+        "mask, and what it holds back)."
+    ),
+]
 NoTruth = Annotated[
     bool, typer.Option("--no-truth", help="Leave the file's ground truth out, as if it had none.")
 ]
@@ -100,6 +107,7 @@ def make_read_options(
     scale: Scale = None,
     nan: Nan = "refuse",
     frames: Frames = None,
+    arms: Arms = None,
     no_truth: NoTruth = False,
     camera: Camera = None,
     dark: Dark = None,
@@ -125,6 +133,7 @@ def make_read_options(
         scale=scale,
         nan=nan,
         frames=frames,
+        arms=arms,
         truth=not no_truth,
         camera=camera,
         dark=dark,

@@ -31,6 +31,10 @@ def simulate(
         typer.Option(help="File of a camera that codes the video, with all its imperfections."),
     ] = None,
     density: Annotated[float, typer.Option(help="Share of open elements of a binary mask.")] = 0.5,
+    arms: Annotated[
+        int | None,
+        typer.Option(help="2 measures the same frames through the complementary mask as well."),
+    ] = None,
     read_noise: Annotated[
         float | None,
         typer.Option(help="Standard deviation of the Gaussian read noise; white is 1."),
@@ -71,6 +75,7 @@ def simulate(
             mask_file=mask,
             camera=camera,
             density=density,
+            arms=arms,
             noise=SensorNoise(peak=peak, read=read_noise, saturation=saturation, bits=bits),
             scale=scale,
             seed=seed,
@@ -84,14 +89,16 @@ def simulate(
             {
                 "output": str(done.out),
                 "measurements": done.count,
+                "arms": done.arms,
                 "frames": done.frames,
                 "shape": done.shape,
             }
         )
     elif not quiet:
         height, width = done.shape
+        by_arms = f" by {done.arms} arms" if done.arms > 1 else ""
         console.out.print(
-            f"{done.out}: {done.count} measurement(s) of {done.frames} frames, "
+            f"{done.out}: {done.count} measurement(s){by_arms} of {done.frames} frames, "
             f"{height} x {width} pixels",
             soft_wrap=True,
         )

@@ -114,6 +114,8 @@ def benchmark(config: BenchmarkConfig, on_event: OnEvent = ignore) -> Result:
     for path in config.captures:
         try:
             capture = load_capture(path, config.read_options)
+            if config.sweep is not None:
+                capture.need_one_arm("a sweep")
             chosen = choose(selection, capture.count)
             for sentence in capture.notes:
                 on_event(Note(f"{path.name}: {sentence}"))
@@ -167,7 +169,7 @@ def _scene(
     truth = truth_of(capture, chosen).copy()
     step = shown_frames(len(chosen) * capture.frames) if config.sequence else slice(None, None, 1)
     shown = tuple(None if video is None else video[step] for video in videos)
-    measurement = capture.measurements[chosen[0]].copy()
+    measurement = capture.measurement_picture(chosen[0]).copy()
     kept = Pictures(measurement, truth[step], shown, step=step.step)
     return Scene(title, tuple(films), lambda: kept)
 

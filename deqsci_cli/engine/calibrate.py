@@ -133,6 +133,7 @@ def calibrate(config: CalibrateConfig, on_event: OnEvent = ignore) -> Calibrated
 
 def _load(path: Path, config: CalibrateConfig, on_event: OnEvent) -> Capture:
     capture = load_capture(path, config.read_options, truth=False)
+    capture.need_one_arm("calibrate")
     for sentence in capture.notes:
         on_event(Note(f"{path.name}: {sentence}"))
     return capture

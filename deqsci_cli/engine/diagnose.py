@@ -102,6 +102,7 @@ def diagnose(config: DiagnoseConfig, on_event: OnEvent = ignore) -> list[Diagnos
     diagnoses = []
     for path in config.inputs:
         capture = load_capture(path, config.read_options)
+        capture.need_one_arm("diagnose")
         for sentence in capture.notes:
             on_event(Note(f"{path.name}: {sentence}"))
         mask = _tensor(capture.mask, config.side).to(device)

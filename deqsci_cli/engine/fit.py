@@ -7,7 +7,7 @@ mask is, so that only pixels that were hidden from a solve tell whether the mask
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from deqsci_cli.equilibrium.mask_check import check_mask
 from deqsci_cli.io import Capture
+from deqsci_cli.io.capture import Arm
 from deqsci_cli.io.sensor import REASONS
 from deqsci_cli.physics.black_level import BlackLevel, black_level
 
@@ -34,7 +35,7 @@ class Fit:
     Attributes:
         misfit: `||y - A x|| / ||y||` over the pixels that were used; None for a black measurement.
         held_out: the same over pixels that a total-variation solve was not shown; None where
-            nothing could be hidden.
+            nothing could be hidden. Of several arms, this and the next are the worst one's.
         mask_score: `held_out`, divided by that of the same mask rolled far away: about 1 for a
             wrong mask; None where nothing can be told.
         seen: share of the pixels that were used.
@@ -60,25 +61,40 @@ def fit_of(capture: Capture, index: int, video: np.ndarray) -> Fit:
         index: which one.
         video: `(T, H, W)`, in units of white.
     """
-    y, mask, seen = capture.measurements[index], capture.mask, capture.seen(index)
-    opened = np.asarray(mask.any(0) if seen is None else mask.any(0) & seen)
-    check = check_mask(_tensor(y), _tensor(mask), None if seen is None else torch.from_numpy(seen))
+    arms = capture.each_arm(index)
+    checks = [
+        check_mask(_tensor(y), _tensor(mask), None if seen is None else torch.from_numpy(seen))
+        for y, mask, seen in arms
+    ]
     unseen = _unseen(capture, index)
     # A line over the sums of a wrong mask says nothing of the black level.
-    level = None if check.warning else black_level(y, mask, seen)
+    levels = [
+        None if check.warning else black_level(*arm)
+        for arm, check in zip(arms, checks, strict=True)
+    ]
+    whites = [float(mask.sum(0).mean()) for _, mask, _ in arms]
     return Fit(
-        misfit=_relative(y, np.einsum("thw,thw->hw", mask, video), opened),
-        held_out=_finite(check.held_out),
-        mask_score=_finite(check.mask_score),
+        misfit=_misfit(arms, video),
+        held_out=_worst(check.held_out for check in checks),
+        mask_score=_worst(check.mask_score for check in checks),
         seen=1 - sum(unseen.values()),
         unseen=unseen,
         outside=float(np.mean((video < 0) | (video > _WHITE))),
         warnings=(
-            *([check.warning] if check.warning else []),
+            *_numbered([check.warning] if check.warning else [] for check in checks),
             *_of_clipping(unseen),
-            *_of_black_level(level, float(mask.sum(0).mean()), capture.scale),
+            *_numbered(
+                _of_black_level(level, white, capture.scale)
+                for level, white in zip(levels, whites, strict=True)
+            ),
         ),
     )
+
+
+def _numbered(arms: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Sentences on each arm; those on the first, which may be the only one, as they are."""
+    for number, sentences in enumerate(arms, 1):
+        yield from (f"arm {number}: {text}" if number > 1 else text for text in sentences)
 
 
 def _unseen(capture: Capture, index: int) -> dict[str, float]:
@@ -90,13 +106,18 @@ def _unseen(capture: Capture, index: int) -> dict[str, float]:
     return {reason: float(count) / total for reason, count in found if count}
 
 
-def _relative(y: np.ndarray, measured: np.ndarray, where: np.ndarray) -> float | None:
-    energy = float(np.linalg.norm(y[where].astype(np.float64)))
-    return float(np.linalg.norm((y - measured)[where])) / energy if energy else None
+def _misfit(arms: Sequence[Arm], video: np.ndarray) -> float | None:
+    missed, total = [], []
+    for y, mask, seen in arms:
+        used = np.asarray(mask.any(0) if seen is None else mask.any(0) & seen)
+        total.append(np.linalg.norm(y[used].astype(np.float64)))
+        missed.append(np.linalg.norm((y - np.einsum("thw,thw->hw", mask, video))[used]))
+    energy = math.hypot(*total)
+    return math.hypot(*missed) / energy if energy else None
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _worst(values: Iterable[float]) -> float | None:
+    return max((value for value in values if math.isfinite(value)), default=None)
 
 
 def _of_clipping(unseen: dict[str, float]) -> Iterator[str]:

@@ -38,8 +38,11 @@ class MaskAnswer:
 
 
 def answer(capture: Capture, index: int = 0) -> MaskAnswer:
-    """Compare a capture's mask with the same mask elsewhere, on one of its measurements."""
-    y, mask, seen = capture.measurements[index], capture.mask, capture.seen(index)
+    """Compare a capture's mask with the same mask elsewhere, on one of its measurements.
+
+    Of several arms, the first.
+    """
+    y, mask, seen = capture.each_arm(index)[0]
     tensors = _tensor(y), _tensor(mask), None if seen is None else torch.from_numpy(seen)
     found = check_mask(*tensors)
     # A line over the sums of a wrong mask says nothing of the black level.

@@ -44,21 +44,22 @@ def suited(
 ) -> Suited:
     """How a measurement is to be solved.
 
-    Total variation gets a relaxed consistency. A learned denoiser keeps its settings, and gets a
-    measurement with less noise.
+    Total variation gets a relaxed consistency, and so do all models where a camera has several
+    arms. A learned denoiser of one keeps its settings, and gets a measurement with less noise.
 
     Args:
         capture: with what is known of the camera's noise.
-        index: which measurement.
+        index: which measurement; of several arms, the first one's tells the noise.
         network: the model, with
         settings: those that suit a clean measurement. They stay where nothing is known of noise.
     """
-    y, seen = capture.measurements[index], capture.seen(index)
+    whole = capture.measurements[index]
     known = level_of(capture.noise)
     if known is None and capture.photons is None:
-        return Suited(y, settings)
+        return Suited(whole, settings)
+    y, mask, seen = capture.each_arm(index)[0]
     operator = SensingOperator(
-        torch.from_numpy(capture.mask), None if seen is None else torch.from_numpy(seen[None])
+        torch.from_numpy(mask), None if seen is None else torch.from_numpy(seen[None])
     )
     batch, noise = torch.from_numpy(y)[None], None
     if isinstance(known, str):
@@ -67,13 +68,13 @@ def suited(
         shot = 0.0 if capture.photons is None else max(0.0, float(y.mean())) / capture.photons
         noise = math.hypot(known or 0.0, math.sqrt(shot))
         (level,) = relative_noise(operator, noise)
-    if not any(True for _ in network.parameters()):
+    if capture.arms > 1 or not any(True for _ in network.parameters()):
         r = max(relaxation_for(level), settings.consistency_relaxation)
         changed = replace(settings, consistency_relaxation=r)
         told = f"noisy: solved with consistency_relaxation {r:.2g}"
-        return Suited(y, changed, (told,) if changed != settings else ())
+        return Suited(whole, changed, (told,) if changed != settings else ())
     if level <= _HARMLESS:
-        return Suited(y, settings)
+        return Suited(whole, settings)
     with torch.no_grad():
         nearer = nearer_to_total_variation(operator, batch, level, noise)[0].numpy()
     told = "noisy: a part of what total variation does not explain was taken off the measurement"

@@ -20,9 +20,11 @@ from deqsci_cli.io import (
     read_video,
     write_capture,
 )
+from deqsci_cli.io.arms import complement, together
 from deqsci_cli.io.axes import centre
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.scale import check_scale
+from deqsci_cli.io.writing import check_format
 from deqsci_cli.physics.masks import KINDS, make_mask
 from deqsci_cli.physics.noise import SensorNoise
 from deqsci_cli.physics.simulation import simulate as measure
@@ -47,6 +49,8 @@ class SimulateConfig:
         camera: a file that describes a camera (`io.camera`), which codes the video; what is said
             here goes before it. Its mask is written as its file has it, not as light met it.
         density: share of open elements of a binary mask.
+        arms: 1, or 2 of which the second has what the first one's mask holds back; None for the
+            camera's, or 1.
         noise: the sensor.
         scale: stored value of white; None for the camera's, or 255.
         seed: of mask and noise.
@@ -64,6 +68,7 @@ class SimulateConfig:
     mask_file: Path | None = None
     camera: Path | None = None
     density: float = 0.5
+    arms: int | None = None
     noise: SensorNoise = field(default_factory=SensorNoise)
     scale: float | None = None
     seed: int = 0
@@ -85,11 +90,12 @@ class SimulateConfig:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was written: file, number of measurements, frames each, picture size; and notes."""
+    """What was written: file, measurements, their frames and arms, picture size; and notes."""
 
     out: Path
     count: int
     frames: int
+    arms: int
     shape: tuple[int, int]
     notes: tuple[str, ...] = ()
 
@@ -102,6 +108,7 @@ def simulate(config: SimulateConfig) -> Simulated:
         UsageError, OutputExistsError, StorageError: as their names say.
     """
     camera = SimulatedCamera.of(config.camera, config.mask_file, config.noise, config.scale)
+    arms = _arms(config, camera)
     sources = [config.video, *camera.files]
     check_no_overlap([config.out], sources)
     check_absent([config.out], overwrite=config.overwrite)
@@ -113,14 +120,15 @@ def simulate(config: SimulateConfig) -> Simulated:
     if mask is None:
         whole = camera.shape_on_file(frames, shape)
         mask = make_mask(config.mask_kind, whole, rng, density=config.density)
-    coding = camera.true_mask(mask)
-    check_size(coding, shape, camera.path)
-    clips = film.reshape(-1, frames, *shape)
-    measurements = measure(clips, coding, camera.noise, seed=rng, pixels=camera.pixels(shape))
+    masks = [mask, complement(mask)][:arms]
+    codings = [camera.true_mask(each) for each in masks]
+    check_size(codings[0], shape, camera.path)
+    clips, pixels = film.reshape(-1, frames, *shape), camera.pixels(shape)
+    measured = [measure(clips, each, camera.noise, seed=rng, pixels=pixels) for each in codings]
     write_capture(
         config.out,
-        measurements=measurements,
-        mask=mask,
+        measurements=together(measured, 1),
+        mask=together(masks, 0),
         truth=film,
         scale=camera.scale,
         provenance=make_provenance(
@@ -133,7 +141,20 @@ def simulate(config: SimulateConfig) -> Simulated:
         ),
         overwrite=config.overwrite,
     )
-    return Simulated(config.out, len(clips), frames, shape, camera.notes)
+    return Simulated(config.out, len(clips), frames, arms, shape, camera.notes)
+
+
+def _arms(config: SimulateConfig, camera: SimulatedCamera) -> int:
+    """How many measurements are taken of the same frames.
+
+    Raises:
+        UsageError: so many are not simulated, or not written in this format.
+    """
+    arms = config.arms or camera.arms
+    if arms not in (1, 2):
+        raise UsageError(f"a camera of {arms} arms is not simulated", hint="give --arms 1 or 2")
+    check_format(config.out, arms)
+    return arms
 
 
 def _frames(config: SimulateConfig, known: int | None) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from deqsci_cli.config import to_table
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import ReadOptions, read_camera_picture, read_mask
+from deqsci_cli.io.arms import count_arms
 from deqsci_cli.io.camera import Camera, level_of
 from deqsci_cli.io.frames import chosen_frames, parse_frames
 from deqsci_cli.io.orientation import turns
@@ -94,6 +95,11 @@ class SimulatedCamera:
             UsageError, InputError: see `io.sensor.true_mask`.
         """
         return true_mask(mask[self._chosen(mask)], self.camera, self.path)
+
+    @property
+    def arms(self) -> int:
+        """How many arms its file tells."""
+        return count_arms(self.camera.arms)
 
     def pixels(self, shape: tuple[int, int]) -> Pixels:
         """In what its pixels (H, W) differ.

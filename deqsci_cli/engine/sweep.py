@@ -24,9 +24,9 @@ class Given:
     """What a model is given.
 
     Attributes:
-        measurement: (H, W).
-        mask: (T, H, W).
-        seen: booleans (H, W), the pixels that tell something; None for all.
+        measurement: (H, W), or (K, H, W) of K arms.
+        mask: (T, H, W), or (K, T, H, W).
+        seen: booleans as the measurement, the pixels that tell something; None for all.
         told: whether what the camera did was told, and is undone.
         noise: standard deviation of the measurement's noise, where that is told.
     """

@@ -15,6 +15,7 @@ from torch import Tensor
 from deqsci_cli.equilibrium.held_out import HELD_OUT_TV, held_out_score
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.window import brightest
+from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
 
 # Plain GAP serves best from this noise on: its part of the root of gram, which is the length of a
@@ -28,6 +29,9 @@ _SLACK = 1.06
 # Clean is what exact consistency predicts best, but for so little.
 _CLEAN = 1.01
 _SIDE = 128
+# The least relaxations with several arms, without and with weights: what is accumulated stays
+# bounded, and evaluations are few.
+_ARMS, _ARMS_LEARNED = 0.01, 0.05
 _SOLVE = replace(HELD_OUT_TV, max_iter=10)
 
 
@@ -70,6 +74,21 @@ def relaxation_for(noise: float) -> float:
         noise: as `relative_noise` gives it.
     """
     return min(1.0, (noise / _PLAIN_FROM) ** 2)
+
+
+def settings_for_arms(settings: EquilibriumSettings, network: Denoiser) -> EquilibriumSettings:
+    """A model's settings for several measurements of the same frames.
+
+    Together they also tell detail that rests, from pixel to pixel. A denoiser may hold that back
+    however much of it is accumulated, which at r = 0 then grows with every evaluation.
+
+    Args:
+        settings: those for one measurement.
+        network: the model.
+    """
+    least = _ARMS_LEARNED if any(True for _ in network.parameters()) else _ARMS
+    amount = max(least, settings.consistency_relaxation)
+    return replace(settings, consistency_relaxation=amount)
 
 
 def _tv_settings(noise: float) -> EquilibriumSettings:

@@ -19,6 +19,7 @@ import numpy as np
 
 from deqsci_cli.config import build, read_toml, to_table
 from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.io.arms import count_arms
 from deqsci_cli.io.array_names import find_key
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.axes import parse_axes
@@ -66,6 +67,9 @@ class Camera:
         zoom: factor about the centre by which it is turned and enlarged.
         blur: standard deviation, pixels, of a Gaussian by which it is blurred.
         scale: stored value of white.
+        arms: how many measurements are taken of the same frames, each through a mask of its own: a
+            number, or `complement` for two with one mask, the second one's being what the first
+            one's holds back.
         frames: those of the mask that code a measurement, `10` or `10:20`.
         axes: order of the axes in this camera's files, as `HWT`.
         measurement_key, mask_key: names of the arrays in them.
@@ -86,6 +90,7 @@ class Camera:
     zoom: float = 1.0
     blur: float = 0.0
     scale: float | None = None
+    arms: str | None = None
     frames: str | None = None
     axes: str | None = None
     measurement_key: str | None = None
@@ -94,6 +99,7 @@ class Camera:
     note: str = ""
 
     def __post_init__(self) -> None:
+        count_arms(self.arms)
         if self.axes is not None:
             parse_axes(self.axes)
         if self.scale is not None:

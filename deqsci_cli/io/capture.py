@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deqsci_cli.errors import InputError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.agreement import check_one_mask, compare
+from deqsci_cli.io.arms import COMPLEMENT, complement, together
 from deqsci_cli.io.checks import check_arrays, check_mask, check_truth, without_noise
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileVersion
 from deqsci_cli.io.frames import chosen_frames
-from deqsci_cli.io.header import Opened, Part, find_parts, open_capture
+from deqsci_cli.io.header import Opened, Part, find_parts, masks_of, open_capture
 from deqsci_cli.io.nan_policy import replaced
 from deqsci_cli.io.read_errors import enough_memory
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.io.scale import check_recorded, scale_of_measurement, scale_of_video
-from deqsci_cli.io.sensor import correct, true_mask
+from deqsci_cli.io.sensor import Corrected, correct, true_mask
 from deqsci_cli.io.units import (
     White,
     check_level,
@@ -28,6 +30,9 @@ from deqsci_cli.io.units import (
     truth_in_white,
 )
 
+#: the measurement (H, W), the mask (T, H, W), and the pixels that are seen, None for all
+Arm = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
 
 @dataclass(frozen=True, eq=False)
 class Capture:
@@ -35,8 +40,9 @@ class Capture:
 
     Attributes:
         path: where the measurement came from.
-        measurements: (N, H, W) float32, y = sum_t mask_t * x_t with frames x in [0, 1].
-        mask: (T, H, W) float32, calibrated grey values kept as they are.
+        measurements: (N, H, W) float32, y = sum_t mask_t * x_t with frames x in [0, 1]; of K arms
+            (N, K, H, W).
+        mask: (T, H, W) float32, calibrated grey values kept as they are; of K arms (K, T, H, W).
         truth: (K, H, W) float32 in [0, 1] with K <= N*T, or None.
         scale: stored value = scale * value here, for truth, films, and measurements that truth
             does not show to be in another unit; never the mask.
@@ -45,8 +51,8 @@ class Capture:
         notes: all that a user should know of how it was read, `replaced` among it, as sentences.
         version: of the file with the measurements; None for one that was not read.
         beside: versions of the other files, by what they are for: `mask`, `dark` …
-        unseen: (N, H, W) uint8, why a pixel tells nothing (an index of `sensor.REASONS`), 0 where
-            it does; None where all do.
+        unseen: uint8 as the measurements, why a pixel tells nothing (an index of
+            `sensor.REASONS`), 0 where it does; None where all do.
         noise, photons: of the camera, see `camera.Camera`.
 
     Raises:
@@ -75,9 +81,14 @@ class Capture:
             check_truth(self.truth, self.count * self.frames, self.mask, path=self.path)
 
     @property
+    def arms(self) -> int:
+        """K, the measurements that are taken of the same frames."""
+        return 1 if self.mask.ndim == 3 else int(self.mask.shape[0])
+
+    @property
     def frames(self) -> int:
         """T, the frames in one measurement."""
-        return int(self.mask.shape[0])
+        return int(self.mask.shape[-3])
 
     @property
     def count(self) -> int:
@@ -87,7 +98,7 @@ class Capture:
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
-        return int(self.mask.shape[1]), int(self.mask.shape[2])
+        return int(self.mask.shape[-2]), int(self.mask.shape[-1])
 
     @property
     def versions(self) -> tuple[FileVersion, ...]:
@@ -95,10 +106,35 @@ class Capture:
         return (*((self.version,) if self.version else ()), *self.beside.values())
 
     def seen(self, index: int) -> np.ndarray | None:
-        """The pixels (H, W) of a measurement that tell something; None for all."""
+        """The pixels (H, W) or (K, H, W) of a measurement that tell something; None for all."""
         if self.unseen is None or not self.unseen[index].any():
             return None
         return np.asarray(self.unseen[index] == 0)
+
+    def each_arm(self, index: int) -> list[Arm]:
+        """A measurement arm by arm."""
+        y, seen = self.measurements[index], self.seen(index)
+        if self.arms == 1:
+            return [(y, self.mask, seen)]
+        maps = [None] * self.arms if seen is None else list(seen)
+        return list(zip(y, self.mask, maps, strict=True))
+
+    def measurement_picture(self, index: int) -> np.ndarray:
+        """A measurement to be looked at, (H, W); that of several arms beside each other."""
+        return np.hstack([y for y, _, _ in self.each_arm(index)])
+
+    def need_one_arm(self, what: str) -> None:
+        """Refuse a capture of several arms for what is not done with them.
+
+        Raises:
+            UsageError: it has several.
+        """
+        if self.arms > 1:
+            raise UsageError(
+                f"{what} takes captures of one arm, and this one has {self.arms}",
+                path=self.path,
+                hint="save the first arm alone, with its mask",
+            )
 
     def truth_of(self, index: int) -> np.ndarray | None:
         """The truth frames (k, H, W), k <= T, of measurement `index`; None if there are none."""
@@ -168,9 +204,12 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
         return array, bad
 
     raw, not_numbers = numbers(parts.measurement)
-    chosen = chosen_frames(camera.frames, parts.mask.shape[0], opened.mask.path)
-    coding = _mask(numbers(parts.mask)[0], chosen, opened.mask, notes)
-    coding = true_mask(coding, camera, opened.mask.path)
+    masks = numbers(parts.mask)[0]
+    masks = masks.reshape(masks_of(camera), -1, *masks.shape[1:])
+    chosen = chosen_frames(camera.frames, masks.shape[1], opened.mask.path)
+    both = [*masks, complement(masks[0])] if camera.arms == COMPLEMENT else masks
+    codings = [_mask(mask, chosen, opened.mask, notes) for mask in both]
+    codings = [true_mask(coding, camera, opened.mask.path) for coding in codings]
     film = None if parts.truth is None else numbers(parts.truth)[0]
     pictures = {}
     for role, part in parts.camera.items():
@@ -179,39 +218,63 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
             known = np.zeros(raw.shape, bool) if not_numbers is None else not_numbers
             not_numbers = known | unknown.any(0)
     version, beside = source.version(), opened.versions()
-    if film is not None and len(film) > (most := len(raw) * len(coding)):
+    arms = len(codings)
+    if film is not None and len(film) > (most := len(raw) // arms * len(codings[0])):
         notes.append(f"the truth has {len(film)} frames; the first {most} are the measurements'")
         film = film[:most]
-    corrected = correct(raw, coding, camera, pictures, source.path, not_numbers=not_numbers)
-    raw, notes = corrected.measurements, [*notes, *corrected.notes]
+    corrected = [
+        correct(
+            raw[arm::arms],
+            coding,
+            camera,
+            pictures,
+            source.path,
+            not_numbers=None if not_numbers is None else not_numbers[arm::arms],
+        )
+        for arm, coding in enumerate(codings)
+    ]
+    notes += [note for each in corrected for note in each.notes]
 
-    white = _find_white(source, camera.scale, raw, coding, film)
-    measurements = measurements_in_white(raw, white, source.path)
-    coding = divided(coding, 1.0)
+    # All arms have one unit, which the first one tells.
+    white = _find_white(source, camera.scale, corrected[0].measurements, codings[0], film)
+    measured = [measurements_in_white(each.measurements, white, source.path) for each in corrected]
+    codings = [divided(coding, 1.0) for coding in codings]
     if film is not None:
         film = truth_in_white(film, white, source.path)
-        check_one_mask(measurements, coding, film, source.path)
-        factor, sentences = compare(
-            measurements, coding, film, same_unit=source.scale is not None, seen=corrected.seen
-        )
-        measurements = divided(measurements, factor)
-        notes += sentences
-    notes += check_level(measurements, raw, coding, white, source.path)
+        check_one_mask(measured[0], codings[0], film, source.path)
+        same = source.scale is not None
+        for arm, coding in enumerate(codings):
+            factor, sentences = compare(
+                measured[arm], coding, film, same_unit=same or arm > 0, seen=corrected[arm].seen
+            )
+            measured = [divided(each, factor) for each in measured]
+            notes += [f"arm {arm + 1}: {text}" if arm else text for text in sentences]
+    notes += check_level(measured[0], corrected[0].measurements, codings[0], white, source.path)
     return Capture(
         path=source.path,
-        measurements=measurements,
-        mask=coding,
+        measurements=together(measured, 1),
+        mask=together(codings, 0),
         truth=film,
         scale=white.value,
         scale_rule=white.rule,
         replaced=tuple(mended),
-        notes=(*mended, *notes),
+        notes=tuple(dict.fromkeys((*mended, *notes))),  # all arms may have the same to say
         version=version,
         beside=beside,
-        unseen=corrected.unseen,
+        unseen=_unseen(corrected),
         noise=camera.noise,
         photons=camera.photons,
     )
+
+
+def _unseen(arms: Sequence[Corrected]) -> np.ndarray | None:
+    """Why pixels tell nothing, as `Capture.unseen` has it."""
+    if all(each.unseen is None for each in arms):
+        return None
+    maps = [
+        np.zeros(a.measurements.shape, np.uint8) if a.unseen is None else a.unseen for a in arms
+    ]
+    return together(maps, 1)
 
 
 def _mask(stack: np.ndarray, chosen: slice, source: Container, notes: list[str]) -> np.ndarray:

@@ -21,6 +21,8 @@ TOO_BRIGHT = 10.0
 def check_arrays(measurements: np.ndarray, mask: np.ndarray, *, path: Path | None = None) -> None:
     """Refuse what is no measurements (N, H, W) with their mask (T, H, W).
 
+    Of several arms the measurements are (N, K, H, W), the masks (K, T, H, W).
+
     Args:
         path: the file they come from, if they come from one.
 
@@ -28,6 +30,10 @@ def check_arrays(measurements: np.ndarray, mask: np.ndarray, *, path: Path | Non
         InputError: they are no stacks of real numbers of one picture size, a value is not finite,
             the mask is negative somewhere or closed everywhere.
     """
+    if mask.ndim == 4 and measurements.ndim == 4 and len(mask) == measurements.shape[1]:
+        for arm, own in enumerate(mask):
+            check_arrays(measurements[:, arm], own, path=path)
+        return
     if measurements.ndim != 3 or mask.ndim != 3 or 0 in measurements.shape + mask.shape:
         raise InputError(
             f"measurements {measurements.shape} and mask {mask.shape} must be (N, H, W), (T, H, W)",
@@ -72,7 +78,7 @@ def check_truth(
     Raises:
         InputError: its shape does not fit, or a value is not finite.
     """
-    if truth.ndim != 3 or truth.shape[1:] != mask.shape[1:]:
+    if truth.ndim != 3 or truth.shape[1:] != mask.shape[-2:]:
         raise InputError(
             f"the truth is {truth.shape}, the mask {mask.shape}: pictures of different size",
             path=path,
@@ -93,7 +99,7 @@ def check_seen(
     """The map of pixels that tell something, itself.
 
     Args:
-        seen: booleans as the measurements (N, H, W).
+        seen: booleans as the measurements (N, H, W) or (N, K, H, W).
 
     Raises:
         InputError: it is no such map, or no pixel of a measurement tells anything.
@@ -104,7 +110,7 @@ def check_seen(
             path=path,
             hint=f"booleans, as the measurements: {measurements.shape}",
         )
-    if not (left := seen.any((1, 2))).all():
+    if not (left := seen.reshape(len(seen), -1).any(1)).all():
         raise InputError(
             f"no pixel of measurement {int(np.argmin(left))} tells anything: all are clipped, "
             "broken or not numbers",
@@ -121,6 +127,8 @@ def check_unit(measurements: np.ndarray, mask: np.ndarray) -> None:
     Raises:
         InputError: the mean frame would be more than ten times as bright as white.
     """
+    if mask.ndim == 4:
+        measurements, mask = measurements[:, 0], mask[0]
     level = brightness(measurements, mask)
     if level > TOO_BRIGHT:
         raise InputError(

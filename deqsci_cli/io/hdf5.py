@@ -24,6 +24,8 @@ _MOST_OBJECTS = 2000
 _DEEPEST = 8
 _LONGEST_ATTRIBUTE = 16 * 1024**2
 _TEXT = "text"
+# The axes of what has several arms, in files of our own.
+_ARMS = {"meas": "NKHW", "mask": "KTHW"}
 # MATLAB's classes, which may differ from how they are stored: logical is kept as uint8.
 _NUMERIC_CLASSES = {"double": "float64", "single": "float32", "logical": "bool"} | {
     name: name for sign in ("", "u") for bits in (8, 16, 32, 64) if (name := f"{sign}int{bits}")
@@ -160,7 +162,7 @@ def _attribute(item: h5py.File | h5py.Dataset, name: str) -> str | float | None:
 
 
 def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Write stacks (T, H, W) gzipped, each with its axes, and `attributes` on the root.
+    """Write stacks (…, T, H, W) gzipped, each with its axes, and `attributes` on the root.
 
     The file is made in memory first: HDF5 crashes the interpreter when a disk fills up under it.
     """
@@ -171,7 +173,7 @@ def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping
             dataset = file.create_dataset(
                 name, data=stack, chunks=(1, *stack.shape[1:]), compression="gzip", shuffle=True
             )
-            dataset.attrs["axes"] = "THW"
+            dataset.attrs["axes"] = "THW" if stack.ndim == 3 else _ARMS[name]
         for name, value in attributes.items():
             file.attrs[name] = value
     path.write_bytes(memory.getbuffer())

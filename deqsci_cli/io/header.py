@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.errors import InputError
+from deqsci_cli.io.arms import COMPLEMENT, check_arms, count_arms, folded, folded_shape, layout_of
 from deqsci_cli.io.array_names import find_key, need_key
-from deqsci_cli.io.axes import parse_axes, resolve, to_thw
+from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
 from deqsci_cli.io.camera import PICTURES, Camera
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileStamp, FileVersion, read_version
@@ -35,7 +36,7 @@ class Part:
         what: `measurement`, `truth`, or one of `camera.PICTURES`.
         container: its file, and
         name: its name there.
-        axes: their order, a permutation of "THW".
+        axes: their order, a permutation of "THW"; of four axes (several arms), of `arms.folded`.
     """
 
     what: str
@@ -45,9 +46,10 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(T, H, W)."""
-        lengths = iter(self.container.entries[self.name].shape)
-        if len(self.container.entries[self.name].shape) == 2:
+        """(T, H, W); T counts all arms."""
+        stored = folded_shape(self.container.entries[self.name].shape, self.axes)
+        lengths = iter(stored)
+        if len(stored) == 2:
             found = {letter: next(lengths) for letter in self.axes if letter != "T"} | {"T": 1}
         else:
             found = dict(zip(self.axes, lengths, strict=True))
@@ -59,7 +61,7 @@ class Part:
         Raises:
             InputError: see `Container.read`.
         """
-        return to_thw(self.container.read(self.name), self.axes)
+        return to_thw(folded(self.container.read(self.name), self.axes), self.axes)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def read_header(
     with open_capture(path, options) as opened:
         parts = find_parts(opened, options)
         count, height, width = parts.measurement.shape
-        have = parts.mask.shape[0]
+        count //= count_arms(opened.camera.arms)
+        have = parts.mask.shape[0] // masks_of(opened.camera)
         used = chosen_frames(opened.camera.frames, have, parts.mask.container.path)
         shape = used.stop - used.start, height, width
         source = opened.source
@@ -209,7 +212,7 @@ def find_parts(opened: Opened, options: ReadOptions) -> Parts:
             chosen["truth"] = source, truth_name
         else:
             notes = (f"truth not used: {reason}",)
-    parts = _ordered(chosen, given, turned=turns(camera.orientation))
+    parts = _ordered(chosen, given, camera)
     measurement, mask, truth = (parts.pop(name, None) for name in ("measurement", "mask", "truth"))
     assert measurement is not None and mask is not None
     return Parts(measurement, mask, truth, parts, notes)
@@ -227,22 +230,24 @@ def _unusable(container: Container, name: str) -> str | None:
     return None
 
 
-def _ordered(
-    chosen: Mapping[str, tuple[Container, str]], given: str | None, *, turned: bool
-) -> dict[str, Part]:
-    """The arrays with the orders of their axes, in which their picture sizes agree.
+def masks_of(camera: Camera) -> int:
+    """How many masks, one an arm, a camera's file holds."""
+    return 1 if camera.arms == COMPLEMENT else count_arms(camera.arms)
 
-    Args:
-        turned: the mask's rows are the picture's columns.
-    """
+
+def _ordered(
+    chosen: Mapping[str, tuple[Container, str]], given: str | None, camera: Camera
+) -> dict[str, Part]:
+    """The arrays with the orders of their axes, in which their picture sizes agree."""
     for container, name in chosen.values():
         container.check(name)
     stacks = {
-        what: container.stack(name, f"{what} {name!r}", given)
+        what: _stack(what, container, name, given, camera)
         for what, (container, name) in chosen.items()
     }
     path = chosen["measurement"][0].path
-    stacks["mask"] = replace(stacks["mask"], turned=turned)
+    # The mask's rows may be the picture's columns.
+    stacks["mask"] = replace(stacks["mask"], turned=turns(camera.orientation))
     try:
         orders = resolve([*stacks.values()], path=path)
     except InputError as error:
@@ -251,6 +256,42 @@ def _ordered(
                 resolve([s for what, s in stacks.items() if what != "truth"], path=path)
                 error.hint = f"{error.hint}; --no-truth leaves the truth out"
         raise
-    return {
+    parts = {
         what: Part(what, *chosen[what], order) for what, order in zip(stacks, orders, strict=True)
     }
+    if (arms := count_arms(camera.arms)) > 1:
+        _check_arms(parts["measurement"], arms)
+        _check_arms(parts["mask"], masks_of(camera))
+    return parts
+
+
+def _stack(what: str, container: Container, name: str, given: str | None, camera: Camera) -> Stack:
+    """An array whose axes are to be found; of several arms with those folded into one.
+
+    Raises:
+        InputError: it has four axes, and no arms are told.
+    """
+    stack = container.stack(name, f"{what} {name!r}", given)
+    if len(stack.shape) != 4 or what not in ("measurement", "mask"):
+        return stack
+    if count_arms(camera.arms) == 1:
+        raise InputError(
+            f"{stack.what} has the shape {stack.shape}; 2 or 3 axes are needed",
+            path=container.path,
+            hint="where these are several arms of a camera, tell how many with --arms; else leave "
+            "out axes of length 1, or colours, when exporting",
+        )
+    entry = container.entries[name]
+    matlab = entry.assumed and container.format != "TIFF"
+    layout = layout_of(entry.axes, matlab=matlab, given=given)
+    return replace(stack, shape=folded_shape(stack.shape, layout), axes=layout)
+
+
+def _check_arms(part: Part, wanted: int) -> None:
+    """Refuse an array with another number of arms than are told.
+
+    Raises:
+        InputError: it has.
+    """
+    stored, path = part.container.entries[part.name].shape, part.container.path
+    check_arms(stored, part.what, wanted, part.axes, part.shape[0], path)

@@ -198,7 +198,7 @@ def _element(head: bytes, position: int, order: str) -> tuple[int, bytes, int]:
 
 
 def write_mat(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Write stacks (T, H, W), in MATLAB's order (H, W, T), as a MATLAB 5.0 file.
+    """Write stacks (…, T, H, W), in MATLAB's order (H, W, T, …), as a MATLAB 5.0 file.
 
     Args:
         path: the file.
@@ -208,7 +208,10 @@ def write_mat(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[
     Raises:
         UsageError: for an array past the format's 4 GB a variable.
     """
-    arrays = {name: stack.transpose(1, 2, 0) for name, stack in stacks.items()}
+    arrays = {
+        name: stack.transpose(-2, -1, *reversed(range(stack.ndim - 2)))
+        for name, stack in stacks.items()
+    }
     for name, array in arrays.items():
         if array.nbytes >= 2**32 - 2**16:
             raise UsageError(

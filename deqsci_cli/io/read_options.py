@@ -25,6 +25,7 @@ class ReadOptions:
             pixel of a measurement, or of a picture of the camera, that is replaced counts as
             closed.
         frames: those of the mask that code a measurement, as `parse_frames` reads it.
+        arms: measurements of the same frames, see `io.camera.Camera`.
         truth: whether truth is read.
         camera: the camera's own file, see `io.camera`; what is said here goes before it.
         dark, flat, frame_gains, bad_pixels, saturation, noise: see `io.camera.Camera`.
@@ -42,6 +43,7 @@ class ReadOptions:
     scale: float | None = None
     nan: str = "refuse"
     frames: str | None = None
+    arms: str | None = None
     truth: bool = True
     camera: Path | None = None
     dark: str | None = None

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.formats import format_for
 from deqsci_cli.io.nan_policy import single
 from deqsci_cli.io.provenance import to_json
 from deqsci_cli.io.scale import check_scale
+from deqsci_cli.io.tiff import FORMAT as TIFF
 
 
 def write_capture(
@@ -32,8 +34,8 @@ def write_capture(
     float32. MATLAB files have the layout (H, W, ·), the others (·, H, W).
 
     Args:
-        measurements: (N, H, W) or (H, W), for frames in [0, 1].
-        mask: (T, H, W).
+        measurements: (N, H, W) or (H, W), for frames in [0, 1]; (N, K, H, W) of K arms.
+        mask: (T, H, W); (K, T, H, W) of K arms.
         truth: (K, H, W) in [0, 1].
 
     Raises:
@@ -42,6 +44,7 @@ def write_capture(
     """
     target = Path(path)
     form = format_for(target)
+    check_format(target, 1 if mask.ndim == 3 else len(mask))
     check_scale(scale)
     white = np.float64(scale)
     stacks = {
@@ -53,6 +56,18 @@ def write_capture(
     attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
         form.write(temporary, stacks, attributes)
+
+
+def check_format(path: Path, arms: int) -> None:
+    """Refuse a format in which a capture of so many arms is not written.
+
+    Raises:
+        UsageError: it is TIFF, which has no axis for them.
+    """
+    if arms > 1 and path.suffix.lower() in TIFF.suffixes:
+        raise UsageError(
+            "a TIFF has no axis for the arms of a camera", path=path, hint="write .mat or .h5"
+        )
 
 
 def _stack(array: np.ndarray) -> np.ndarray:

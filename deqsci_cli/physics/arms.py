@@ -57,12 +57,18 @@ class ArmsOperator:
         return frame.expand(-1, self.masks.shape[1], -1, -1).contiguous()
 
     def per_frame_residual(self, video: Tensor, measurement: Tensor) -> Tensor:
-        """What the first arm leaves for each frame, as networks for one arm are used to."""
-        mask, seen = self.masks[0], None if self.seen is None else self.seen[:, :1]
-        coded = mask * video
-        coded = coded + (measurement[:, :1] - coded.sum(1, keepdim=True))
+        """What is left for each frame when all others are taken out, the mean over the arms.
+
+        `(y_k - sum_{s != t} mask_ks x_s) / max mask`, `(B, T, H, W)`. An arm counts where it sees.
+        """
+        total = torch.zeros_like(video)
+        for arm, mask in enumerate(self.masks):
+            coded = mask * video
+            coded = coded + (measurement[:, arm, None] - coded.sum(1, keepdim=True))
+            total += coded if self.seen is None else coded * self.seen[:, arm, None]
+        counted = len(self.masks) if self.seen is None else self.seen.sum(1, True).clamp(min=1)
         peak = self.masks.amax().clamp(min=1e-20)
-        return (coded if seen is None else coded * seen) / peak
+        return total / counted / peak
 
     def subset(self, samples: Tensor) -> Self:
         """The operator of some samples of the batch (indices)."""

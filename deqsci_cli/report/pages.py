@@ -224,7 +224,7 @@ def _scenes(
                 capture = _of_film(capture, record, video)
             if isinstance(capture, str):
                 return Pictures(None, None, (video,), (capture,))
-            measurement = capture.measurements[record.index]
+            measurement = capture.measurement_picture(record.index)
             return Pictures(measurement, capture.truth_of(record.index), (video,))
 
         film = FilmView(record.model, record, _link(file))

@@ -15,8 +15,10 @@ from deqsci_cli.equilibrium.noise_settings import (
     noise_by_held_out,
     relative_noise,
     relaxation_for,
+    settings_for_arms,
 )
 from deqsci_cli.equilibrium.noisy_measurement import nearer_to_total_variation
+from deqsci_cli.networks.cnn import CNN
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 
@@ -122,3 +124,11 @@ class TestMeasurement:
         y = y + noise_like(y, 0.05)
         nearer = nearer_to_total_variation(operator, y, 0.03, noise=0.05)
         assert float((nearer - y).norm() / y.norm()) < 0.02
+
+
+def test_several_arms_are_never_trusted_wholly():
+    learned, card = CNN(), EquilibriumSettings(sigma=0.03)
+    for network in (learned, TV):
+        assert 0 < settings_for_arms(card, network).consistency_relaxation < 0.1
+    plain = EquilibriumSettings(consistency_relaxation=1.0)
+    assert settings_for_arms(plain, learned) == plain

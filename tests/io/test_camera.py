@@ -32,6 +32,7 @@ EVERY_FIELD = {
     "zoom": 1.005,
     "blur": 0.4,
     "scale": 255.0,
+    "arms": 2,
     "frames": "2:4",
     "axes": "HWT",
     "measurement_key": "snap",
@@ -39,7 +40,9 @@ EVERY_FIELD = {
     "date": "2026-01-31",
     "note": "after the new lens",
 }
-AS_TEXT = {"frame_gains": "0.9,1.1", "saturation": "4095", "noise": "0.02", "shift": (0.25, -1.5)}
+AS_TEXT = {"frame_gains": "0.9,1.1", "saturation": "4095", "noise": "0.02", "arms": "2"} | {
+    "shift": (0.25, -1.5)
+}
 
 
 @pytest.fixture

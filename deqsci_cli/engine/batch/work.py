@@ -54,7 +54,7 @@ SOLVER = ThreadPoolExecutor(1, "deqsci-solver")
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Measurements (B, H, W) solved together: their mask, truths, seen pixels and settings."""
+    """Measurements solved together: their mask, truths, seen pixels and settings."""
 
     measurements: np.ndarray
     mask: np.ndarray
@@ -209,11 +209,11 @@ def load_planned(order: Order, path: Path, stamp: FileStamp, **changes: Any) -> 
 
 
 def _seen(pairs: Sequence[tuple[Job, Capture]]) -> np.ndarray | None:
-    """The pixels that tell something, (B, H, W); None for all of all measurements."""
+    """The pixels that tell something, as the measurements; None for all of all measurements."""
     maps = [capture.seen(job.index) for job, capture in pairs]
     if all(each is None for each in maps):
         return None
-    whole = np.ones(pairs[0][1].shape, bool)
+    whole = np.ones(pairs[0][1].measurements.shape[1:], bool)
     return np.stack([whole if each is None else each for each in maps])
 
 
@@ -224,7 +224,7 @@ def _timed(
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     began = time.perf_counter()
-    with memory_errors(choose_device(order.device), batch.mask.shape):
+    with memory_errors(choose_device(order.device), batch.mask.shape[-3:]):
         found = _solve(order, batch, on_iteration)
         return found, time.perf_counter() - began
 
