@@ -132,6 +132,8 @@ def reconstruct_regions(
     Raises:
         DeviceError: the memory is too small.
     """
+    if mask.ndim == 4:
+        raise UsageError("--roi computes captures of one arm", hint="leave out --roi, or --arms")
     cheap = _cheap(run.device.type, run.dtype == "float64")
     parts = []
     for sample, measurement in enumerate(measurements):

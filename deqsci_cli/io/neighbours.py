@@ -39,9 +39,13 @@ class Neighbours:
 def looks_like_sequence(capture: Capture) -> Neighbours | None:
     """Compare neighbouring measurements with distant ones; None for less than two, or flat ones.
 
+    None for several arms too, whose measurements are of one time.
+
     Args:
         capture: measurements `(N, H, W)` under one mask.
     """
+    if capture.arms > 1:
+        return None
     frames = _mean_frames(capture)
     near = _correlation(frames, 1)
     if near is None:

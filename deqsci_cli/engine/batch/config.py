@@ -86,6 +86,8 @@ class ReconstructConfig:
         check_seed(self.seed)
         if self.sequence and self.roi is not None:
             raise UsageError("--roi computes single measurements, not a --sequence", hint="choose")
+        if self.sequence and self.read_options.arms not in (None, "1"):
+            raise UsageError("--sequence takes captures of one arm", hint="leave out --sequence")
         if self.resume and self.overwrite:
             raise UsageError("--resume keeps what is done, --overwrite replaces it", hint="choose")
         if self.batch_size is not None and self.batch_size < 1:
