@@ -26,10 +26,13 @@ from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.runtime.device import (
     choose_device,
     convolutions_in,
+    give_back_memory,
     memory_errors,
     prepare,
 )
 
+# Numbers in a video from which on gaps between freed tensors count.
+_LARGE = 2**23
 #: a model's name, its folder, a loaded model, or any callable `D(video, sigma)`
 ModelLike = str | Path | zoo.Model | DenoiserLike
 
@@ -154,6 +157,8 @@ class Reconstructor:
             psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}
 
             def listen(count: int, residual: Tensor, videos: Tensor) -> None:
+                if mask.size >= _LARGE:
+                    give_back_memory()
                 for sample, truth in known.items():
                     psnr_trace[sample].append(_psnr(videos[sample], truth))
                 if on_iteration is not None:

@@ -41,10 +41,10 @@ class Box:
         """Whether it lies within a picture `(H, W)`."""
         return self.bottom <= shape[0] and self.right <= shape[1]
 
-    def meets(self, other: Box) -> bool:
-        """Whether they have a pixel in common."""
-        rows = self.top < other.bottom and other.top < self.bottom
-        return rows and self.left < other.right and other.left < self.right
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        return self.height * self.width
 
     def around(self, other: Box) -> Box:
         """The smallest rectangle that holds both."""
@@ -65,18 +65,26 @@ class Box:
 def boxes_of(marked: np.ndarray) -> tuple[Box, ...]:
     """The rectangles around the connected parts of booleans `(H, W)`.
 
-    Those whose crops would meet become one, so that no pixel is computed twice.
+    Two become one where that is no more to compute, margins included.
     """
+    shape = marked.shape[0], marked.shape[1]
     boxes: list[Box] = []
     for rows, columns in ndimage.find_objects(ndimage.label(marked, np.ones((3, 3)))[0]):
         size = rows.stop - rows.start, columns.stop - columns.start
         new = Box(rows.start, columns.start, *size)
-        while met := [box for box in boxes if box.crop(marked.shape).meets(new.crop(marked.shape))]:
-            boxes = [box for box in boxes if box not in met]
-            for box in met:
-                new = new.around(box)
+        while (
+            other := next((box for box in boxes if _cheaper(new, box, shape)), None)
+        ) is not None:
+            boxes.remove(other)
+            new = new.around(other)
         boxes.append(new)
     return tuple(sorted(boxes, key=lambda box: (box.top, box.left)))
+
+
+def _cheaper(one: Box, other: Box, shape: tuple[int, int]) -> bool:
+    """Whether the rectangle around both has no more pixels than both, with their margins."""
+    apart = one.crop(shape).area + other.crop(shape).area
+    return one.around(other).crop(shape).area <= apart
 
 
 def blend(film: np.ndarray, part: np.ndarray, box: Box, crop: Box) -> None:

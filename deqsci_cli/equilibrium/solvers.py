@@ -101,10 +101,15 @@ class _BatchState:
         self.status: list[Status] = ["max_iter"] * x0.shape[0]
         self.count = 0
 
-    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """f(x) and f(x) - x of the active samples, and which of them (on the host) go on."""
+    def evaluate(self, x: Tensor, change: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """f(x) of the active samples, and which of them (booleans, on the host) go on.
+
+        Args:
+            x: where.
+            change: takes f(x) - x.
+        """
         fx = self.f(x)
-        change = fx - x
+        change = torch.sub(fx, x, out=change)
         self.count += 1
         moved, size = torch.stack((norms(change), norms(fx))).cpu()
         residual = moved / size.clamp(min=1e-30)
@@ -131,7 +136,7 @@ class _BatchState:
                 self.status[sample] = "diverged"
         if self.on_iteration is not None:
             self.on_iteration(self.count, self.best_residual, self.best)
-        return fx, change, sound & ~done
+        return fx, sound & ~done
 
     def narrow(self, going: Tensor) -> None:
         """Keep only the samples that go on."""
@@ -182,7 +187,7 @@ def picard(
     run = _BatchState(f, x0, tol, on_iteration)
     x = x0
     while run.active.numel() and run.count < max_iter:
-        fx, _, going = run.evaluate(x)
+        fx, going = run.evaluate(x)
         x = fx if relaxation == 1.0 else torch.lerp(x, fx, relaxation)
         if not bool(going.all()):
             run.narrow(going)
@@ -233,50 +238,50 @@ def anderson(
     """
     _check(f, x0)
     run = _BatchState(f, x0, tol, on_iteration)
-    # The last iterates and their residuals, one slot each, and the residuals' Gram matrix.
-    history: list[Tensor] = []
-    residuals: list[Tensor] = []
-    gram = _no_history(x0.shape[0], memory)
-    x = x0
+    shape, n = x0.shape[1:], x0[0].numel()
+    # The ring buffer: iterates and residuals, and the residuals' Gram matrix. It stays where it is:
+    # large tensors that come and go would leave gaps in the memory.
+    history = x0.new_empty(memory, len(x0), n)
+    residuals = x0.new_empty(memory, len(x0), n)
+    gram = _no_history(len(x0), memory)
+    history[0] = x0.flatten(1)
     while run.active.numel() and run.count < max_iter:
-        slot = run.count % memory
-        if len(residuals) == memory:  # the oldest is let go before the map needs the memory
-            history[slot] = residuals[slot] = x[:0]
-        fx, change, going = run.evaluate(x)
-        del fx
+        slot, held = run.count % memory, min(run.count + 1, memory)
+        x, change = (each[slot].unflatten(1, shape) for each in (history, residuals))
+        _, going = run.evaluate(x, change)
         if anderson_start_tol and run.count <= _PLAIN_STEPS:
             last = torch.tensor([run.residual_trace[sample][-1] for sample in run.active.tolist()])
             gram[last > anderson_start_tol] = _no_history(1, memory)
-        history[slot : slot + 1] = [x.flatten(1)]
-        residuals[slot : slot + 1] = [change.flatten(1)]
         if not bool(going.all()):
             run.narrow(going)
-            history, residuals = ([h[going] for h in each] for each in (history, residuals))
-            gram = gram[going]
+            history, residuals, gram = history[:, going], residuals[:, going], gram[going]
         if not run.active.numel():
             break
-        held = len(residuals)
-        rows = torch.stack([_products(residuals[slot], other) for other in residuals], 1)
-        row = rows.double().cpu()
+        rows = [_products(residuals[slot], residuals[i]) for i in range(held)]
+        row = torch.stack(rows, 1).double().cpu()
         gram[:, slot, :held] = row
         gram[:, :held, slot] = row
-        weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation)
-        x = _mix(weights.to(x0), history, residuals, relaxation).view(-1, *x0.shape[1:])
+        weights = _weights(gram[:, :held, :held], regularisation, absolute_regularisation).to(x0)
+        after = history[run.count % memory]
+        _mix(weights, history[:held], residuals[:held], relaxation, after)
     return run.solution()
 
 
 def _mix(
-    weights: Tensor, history: list[Tensor], residuals: list[Tensor], relaxation: float
-) -> Tensor:
-    """The mean of iterates moved on along their residuals, `(B, n)`, by weights `(B, k)`."""
-    mixed = torch.empty_like(history[0], memory_format=torch.contiguous_format)
-    pieces = [tensor.split(_PIECE, 1) for tensor in (mixed, *history, *residuals)]
-    for piece, *others in zip(*pieces, strict=True):
-        moved = zip(others[: len(history)], others[len(history) :], strict=True)
-        for i, (x, residual) in enumerate(moved):
-            part = weights[:, i : i + 1] * (x + relaxation * residual)
-            piece.copy_(part) if i == 0 else piece.add_(part)
-    return mixed
+    weights: Tensor, history: Tensor, residuals: Tensor, relaxation: float, after: Tensor
+) -> None:
+    """The mean of iterates `(k, B, n)`, moved on along their residuals, by weights `(B, k)`.
+
+    Args:
+        after: takes it, `(B, n)`; it may be one of the iterates.
+    """
+    for start in range(0, after.shape[1], _PIECE):
+        part = slice(start, start + _PIECE)
+        mixed = weights[:, :1] * (history[0, :, part] + relaxation * residuals[0, :, part])
+        for i in range(1, len(history)):
+            moved = history[i, :, part] + relaxation * residuals[i, :, part]
+            mixed += weights[:, i : i + 1] * moved
+        after[:, part] = mixed
 
 
 def _no_history(samples: int, memory: int) -> Tensor:

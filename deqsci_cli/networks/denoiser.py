@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,11 +94,20 @@ class Denoiser(nn.Module):
         return None
 
     def turned(
-        self, symmetry: Symmetry, video: Tensor, sigma: Tensor | float, *measured: Tensor
+        self,
+        symmetry: Symmetry,
+        total: Tensor | None,
+        video: Tensor,
+        sigma: Tensor | float,
+        *measured: Tensor,
     ) -> Tensor:
-        """The answer to the turned film, turned back."""
+        """The answer to the turned film, turned back; added to a total, if one is given.
+
+        The total must not be used any more.
+        """
         seen = [symmetry.of(v) for v in (video, *measured)]
-        return symmetry.back(self(seen[0], sigma, *seen[1:]))
+        answer = symmetry.back(self(seen[0], sigma, *seen[1:]))
+        return answer if total is None else total + answer
 
     def load_weights_from(self, other: Denoiser) -> None:
         """Take over the weights of another one of its kind, to be trained from there.
@@ -143,6 +152,23 @@ def frames_at_once(frames: Tensor) -> int:
     return max(1, CPU_CHUNK_PIXELS // (frames.shape[-2] * frames.shape[-1]))
 
 
+def joined(parts: Iterable[Tensor], count: int) -> Tensor:
+    """Parts `(n, C, H, W)` one after the other, `count` in all; none is held besides the whole."""
+    whole: Tensor | None = None
+    start = 0
+    for part in parts:
+        if len(part) == count:
+            return part
+        if whole is None:
+            dense = torch.channels_last if part.shape[1] > 1 else torch.contiguous_format
+            size, kind, device = (count, *part.shape[1:]), part.dtype, part.device
+            whole = torch.empty(size, dtype=kind, device=device, memory_format=dense)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    assert whole is not None
+    return whole
+
+
 def frame_levels(sigma: Tensor | float, video: Tensor) -> Tensor:
     """One noise level, or one a sample `(B,)`, for each frame of videos: `(B T, 1, 1, 1)`."""
     b, t = video.shape[:2]
@@ -174,11 +200,8 @@ class FrameDenoiser(Denoiser):
         frames = video.reshape(b * t, 1, h, w)
         levels = frame_levels(sigma, video)
         chunk = frames_at_once(frames)
-        parts = [
-            self.denoise(f, s)
-            for f, s in zip(frames.split(chunk), levels.split(chunk), strict=True)
-        ]
-        return torch.cat(parts).reshape(b, t, h, w) if len(parts) > 1 else parts[0].view_as(video)
+        pairs = zip(frames.split(chunk), levels.split(chunk), strict=True)
+        return joined((self.denoise(f, s) for f, s in pairs), b * t).view_as(video)
 
 
 def pad_to_multiple(pictures: Tensor, factor: int) -> Tensor:

@@ -13,6 +13,7 @@ from deqsci_cli.networks.denoiser import (
     convolution,
     frame_levels,
     frames_at_once,
+    joined,
     pad_to_multiple,
 )
 from deqsci_cli.networks.ffdnet import FFDNet
@@ -98,7 +99,7 @@ class BidirectionalRNN(Denoiser):
         levels = frame_levels(sigma, video)
         chunk = frames_at_once(seen)
         parts = zip(seen.split(chunk), levels.split(chunk), strict=True)
-        entered = torch.cat([self._head(*part) for part in parts])
+        entered = joined((self._head(*part) for part in parts), b * t)
         frames = list(entered.view(b, t, *entered.shape[1:]).unbind(1))
         state = frames[0].new_zeros(b, self.state, *entered.shape[-2:])
         for times, cell in ((range(t), self.forwards), (reversed(range(t)), self.backwards)):
@@ -106,7 +107,7 @@ class BidirectionalRNN(Denoiser):
                 frames[time], state = cell(frames[time], state)
         passed = torch.stack(frames, dim=1).flatten(0, 1)
         both = zip(passed.split(chunk), entered.split(chunk), strict=True)
-        noise = torch.cat([self._tail(torch.cat(pair, dim=1)) for pair in both])
+        noise = joined((self._tail(torch.cat(pair, dim=1)) for pair in both), b * t)
         answer: Tensor = alone - (levels * noise).view_as(alone)
         return answer[..., :h, :w]
 

@@ -46,7 +46,7 @@ class Symmetric(Denoiser):
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         total = self.denoiser(video, sigma, *measured)
         for symmetry in self.symmetries[1:]:
-            total = total + self.denoiser.turned(symmetry, video, sigma, *measured)
+            total = self.denoiser.turned(symmetry, total, video, sigma, *measured)
         return total.div(len(self.symmetries))
 
     def receptive_field(self, frames: int) -> ReceptiveField | None:

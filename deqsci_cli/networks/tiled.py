@@ -14,9 +14,12 @@ from deqsci_cli.networks.symmetry import IDENTITY, Symmetry
 
 #: what `tile` may say besides a side
 WHOLE, AUTO = "none", "auto"
-# Features that `auto` lets be held at once. It is a fixed figure, not what is free, so that a film
-# does not depend on the machine.
-_MOST_BYTES = 2**30
+# What `auto` lets a film take, without the program: its state in a solver, and features. Where the
+# state leaves less than the second figure, features have that. Both are fixed figures, not what is
+# free, so that a film does not depend on the machine.
+_MOST_BYTES, _LEAST_FEATURES = 13 * 2**28, 2**30
+# Of each number of a video: some sixteen float32 in Anderson's history and in the map.
+_STATE_BYTES = 64
 
 
 class Tiled(Denoiser):
@@ -27,8 +30,7 @@ class Tiled(Denoiser):
 
     Args:
         denoiser: D.
-        tile: side of a tile in pixels, without its margin; or `auto`, for the whole picture while
-            its features are less than 1 GiB, and beyond that for the tiles that are.
+        tile: side of a tile in pixels, without its margin; or `auto`, see `auto_side`.
 
     Raises:
         UsageError: it is not known how far the denoiser looks.
@@ -49,33 +51,41 @@ class Tiled(Denoiser):
         return self.denoiser.receptive_field(frames)
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
-        return self.turned(IDENTITY, video, sigma, *measured)
+        return self.turned(IDENTITY, None, video, sigma, *measured)
 
     def turned(
-        self, symmetry: Symmetry, video: Tensor, sigma: Tensor | float, *measured: Tensor
+        self,
+        symmetry: Symmetry,
+        total: Tensor | None,
+        video: Tensor,
+        sigma: Tensor | float,
+        *measured: Tensor,
     ) -> Tensor:
-        field = self.denoiser.receptive_field(video.shape[1])
-        height, width = video.shape[-2:]
-        side = None if field is None else self._side(field, height, width)
+        field, side = self._field_and_side(video)
         if field is None or side is None:
-            return self.denoiser.turned(symmetry, video, sigma, *measured)
+            return self.denoiser.turned(symmetry, total, video, sigma, *measured)
+        height, width = video.shape[-2:]
         if symmetry.exchanged:
             height, width = width, height
-        answer = torch.empty_like(video)
+        answer = torch.zeros_like(video) if total is None else total
         for rows, outer_rows in spans(height, side, field):
             for columns, outer_columns in spans(width, side, field):
                 seen = [symmetry.of(v, outer_rows, outer_columns) for v in (video, *measured)]
                 tile = self.denoiser(seen[0], sigma, *seen[1:])
                 inner = tile[..., _within(rows, outer_rows), _within(columns, outer_columns)]
-                symmetry.place(answer, rows, columns).copy_(symmetry.back(inner))
+                symmetry.place(answer, rows, columns).add_(symmetry.back(inner))
         return answer
 
-    def _side(self, field: ReceptiveField, height: int, width: int) -> int | None:
-        """The side of a tile, None for the whole picture."""
+    def _field_and_side(self, video: Tensor) -> tuple[ReceptiveField | None, int | None]:
+        """What the network sees, and the side of a tile; None for the whole picture."""
+        frames, height, width = video.shape[1:]
+        field = self.denoiser.receptive_field(frames)
+        if field is None:
+            return None, None
         if self.tile == AUTO:
-            return auto_side(field, height, width)
+            return field, auto_side(field, frames, height, width)
         side = max(int(self.tile), field.stride)
-        return None if side >= max(height, width) else side
+        return field, None if side >= max(height, width) else side
 
 
 def check_tile(tile: str) -> None:
@@ -88,12 +98,17 @@ def check_tile(tile: str) -> None:
         raise UsageError(f"'{tile}' is no tile", hint="auto, none, or a side in pixels such as 512")
 
 
-def auto_side(field: ReceptiveField, height: int, width: int) -> int | None:
-    """The side that `auto` means, which picture and network alone decide; None for no tiles."""
-    if height * width * field.bytes <= _MOST_BYTES:
+def auto_side(field: ReceptiveField, frames: int, height: int, width: int) -> int | None:
+    """The side that `auto` means, which picture and network alone decide; None for no tiles.
+
+    The whole picture, while its state and its features take less than 3.25 GiB. Else the largest
+    tile whose features fit beside the state, or into 1 GiB where that is more.
+    """
+    features = max(_MOST_BYTES - _STATE_BYTES * frames * height * width, _LEAST_FEATURES)
+    if height * width * field.bytes <= features:
         return None
     # At least twice the margin, or three quarters of the work would be of margins.
-    side = max(math.isqrt(_MOST_BYTES // field.bytes) - 2 * field.margin, 2 * field.margin, 64)
+    side = max(math.isqrt(features // field.bytes) - 2 * field.margin, 2 * field.margin, 64)
     return None if side >= max(height, width) else side
 
 

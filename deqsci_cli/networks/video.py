@@ -16,6 +16,7 @@ from deqsci_cli.networks.denoiser import (
     convolution,
     frame_levels,
     frames_at_once,
+    joined,
     pad_to_multiple,
 )
 
@@ -167,7 +168,7 @@ class VideoUNet(Denoiser):
     def receptive_field(self, frames: int) -> ReceptiveField:
         """Back from a pixel of the answer, layer by layer, each scale's pixels seen whole.
 
-        At half resolution a feature map of C channels has C bytes a pixel; some four are held.
+        At half resolution a feature map of C channels has C bytes a pixel; some six are held.
         """
         margin, pixels = 2, [2**depth for depth in range(1, len(self.encoder) + 1)]
         for pixel in pixels:
@@ -175,7 +176,7 @@ class VideoUNet(Denoiser):
         margin += sum(2 * self.blocks * pixel for pixel in pixels)
         margin += 2 if self.window is None else 4
         margin = -(-margin // self.scale) * self.scale
-        return ReceptiveField(margin, self.scale, 4 * self.width * frames)
+        return ReceptiveField(margin, self.scale, 6 * self.width * frames)
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         t, h, w = video.shape[1:]
@@ -195,15 +196,16 @@ class VideoUNet(Denoiser):
 
     def _enter(self, video: Tensor, levels: Tensor, measured: tuple[Tensor, ...]) -> Tensor:
         """The first features of every frame, `(B T, C, H/2, W/2)`."""
-        t, seen = video.shape[1], torch.stack((video, *(m - video for m in measured)), dim=2)
-        padded = pad_to_multiple(seen.flatten(0, 1), self.scale)
-        small = F.pixel_unshuffle(padded, 2).contiguous(memory_format=torch.channels_last)
+        seen = torch.stack((video, *(m - video for m in measured)), dim=2).flatten(0, 1)
+        small = F.pixel_unshuffle(pad_to_multiple(seen, self.scale), 2)
+        small = small.contiguous(memory_format=torch.channels_last)
+        del seen  # large films have no room for what is not needed
         noise_map = levels.expand(-1, -1, *small.shape[-2:])
-        others = around(small[:, :4].unflatten(0, (-1, t)), self.reach)
+        others = around(small[:, :4].unflatten(0, (-1, video.shape[1])), self.reach)
         parts = (small[:, :4], noise_map, small[:, 4:], *(o.flatten(0, 1) for o in others))
         chunk = frames_at_once(small)
-        entered = [self._head(part) for part in zip(*(p.split(chunk) for p in parts), strict=True)]
-        return torch.cat(entered) if len(entered) > 1 else entered[0]
+        chunks = zip(*(part.split(chunk) for part in parts), strict=True)
+        return joined(map(self._head, chunks), len(small))
 
     def _rise(self, depth: int, features: Tensor, beside: Tensor) -> Tensor:
         """One scale up, added to what was kept there; without gradients it is written into that."""

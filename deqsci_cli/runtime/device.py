@@ -8,7 +8,7 @@ import math
 import platform
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,6 +203,17 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
     except (OSError, AttributeError, TypeError):
         return
+
+
+def give_back_memory() -> None:
+    """Give back what `keep_freed_memory` has kept; elsewhere than with glibc nothing happens.
+
+    Between the tensors of a large film freed ones leave gaps into which others do not fit. They
+    took a quarter of the memory, and to give them back after each evaluation costs some hundredths
+    of its time (benchmarks/README.md).
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass

@@ -23,6 +23,7 @@ from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map,
 from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.tiled import WHOLE
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.training.ahead import Ahead
@@ -153,7 +154,7 @@ class CaptureStage(nn.Module):
         batch = self.ahead(step).to(next(self.network.parameters()).device)
         operator = SensingOperator(batch.mask)
         # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
-        alone = replace(self.solve, symmetries=1)
+        alone = replace(self.solve, symmetries=1, tile=WHOLE)
         return make_map(self.network, operator, batch.measurement, alone), batch.video
 
 

@@ -110,7 +110,7 @@ class TestRectangles:
         assert boxes == [p.bbox for p in regionprops(label(marked, connectivity=2))]
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_crops_never_meet_and_hold_all_that_is_marked(self, seed):
+    def test_they_hold_all_that_is_marked_and_are_together_where_that_costs_less(self, seed):
         marked = np.random.default_rng(seed).random((200, 240)) < 2e-4
         boxes, left = boxes_of(marked), marked.copy()
         crops = [box.crop(marked.shape) for box in boxes]
@@ -118,8 +118,15 @@ class TestRectangles:
             left[box.slices] = False
             assert crop.fits(marked.shape) and crop.top <= box.top and crop.right >= box.right
         assert not left.any()
-        pairs = [(a, b) for i, a in enumerate(crops) for b in crops[:i]]
-        assert not any(a.meets(b) for a, b in pairs)
+        for i, box in enumerate(boxes):
+            for j in range(i):
+                around = box.around(boxes[j]).crop(marked.shape)
+                assert around.area > crops[i].area + crops[j].area
+
+    def test_two_that_touch_with_their_margins_stay_apart_where_the_whole_is_larger(self):
+        marked = np.zeros((400, 400), bool)
+        marked[:200, :20] = marked[230:250, 50:400] = True
+        assert [box.area for box in boxes_of(marked)] == [4000, 7000]
 
     def test_a_crop_has_its_margin_but_at_the_edge_of_the_picture(self):
         crop = Box(4, 40, 10, 12).crop((100, 60))

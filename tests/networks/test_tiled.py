@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -133,16 +135,22 @@ class TestAuto:
 
     def side(self, *shape: int) -> int | None:
         frames, height, width = shape
-        return auto_side(zoo.load("pnp").network.receptive_field(frames), height, width)
+        return auto_side(zoo.load("pnp").network.receptive_field(frames), frames, height, width)
 
-    def test_small_pictures_are_whole(self):
-        assert self.side(8, 256, 256) is None and self.side(8, 512, 512) is None
+    @pytest.mark.parametrize("shape", [(8, 256, 256), (8, 1024, 1024), (50, 512, 512)])
+    def test_what_fits_is_whole(self, shape):
+        assert self.side(*shape) is None
 
-    @pytest.mark.parametrize("shape", [(8, 2048, 2048), (50, 1024, 1024)])
-    def test_a_tile_of_a_large_one_with_its_margins_takes_a_gibibyte_at_most(self, shape):
+    @pytest.mark.parametrize("shape", [(8, 2048, 2048), (14, 1024, 1024)])
+    def test_a_tile_of_a_large_picture_fits_beside_the_state(self, shape):
         field, side = zoo.load("pnp").network.receptive_field(shape[0]), self.side(*shape)
         assert side is not None and side < shape[1]
-        assert (side + 2 * field.margin) ** 2 * field.bytes <= 2**30
+        features = (side + 2 * field.margin) ** 2 * field.bytes
+        assert features + 64 * math.prod(shape) <= 3.25 * 2**30
+
+    def test_features_have_a_gibibyte_beside_a_state_that_is_larger_than_all(self):
+        field, side = zoo.load("pnp").network.receptive_field(50), self.side(50, 1024, 1024)
+        assert 0.9 * 2**30 < (side + 2 * field.margin) ** 2 * field.bytes <= 2**30
 
     def test_a_long_film_has_tiles_twice_as_wide_as_their_margins(self):
         assert self.side(1000, 512, 512) == 128
