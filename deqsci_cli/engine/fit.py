@@ -77,7 +77,7 @@ def fit_of(capture: Capture, index: int, video: np.ndarray) -> Fit:
         misfit=_misfit(arms, video),
         held_out=_worst(check.held_out for check in checks),
         mask_score=_worst(check.mask_score for check in checks),
-        seen=1 - sum(unseen.values()),
+        seen=1.0 - sum(unseen.values()),
         unseen=unseen,
         outside=float(np.mean((video < 0) | (video > _WHITE))),
         warnings=(
