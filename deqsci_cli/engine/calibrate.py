@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from deqsci_cli.equilibrium.calibration import PARAMETERS
 from deqsci_cli.equilibrium.calibration import calibrate as fit
 from deqsci_cli.equilibrium.camera_found import Calibration, Found
-from deqsci_cli.equilibrium.mask_check import check_mask
+from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import (
     Capture,
@@ -187,9 +186,7 @@ def _black_level(
 
 
 def _mask_score(y: np.ndarray, mask: np.ndarray, seen: np.ndarray | None) -> float | None:
-    measurement, coding = (torch.tensor(each, dtype=torch.float32) for each in (y, mask))
-    known = None if seen is None else torch.from_numpy(seen[0])
-    score = check_mask(measurement, coding, known).mask_score
+    score = check_mask(*tensors_of(y, mask, None if seen is None else seen[0])).mask_score
     return score if math.isfinite(score) else None
 
 

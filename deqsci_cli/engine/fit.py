@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from deqsci_cli.equilibrium.mask_check import check_mask
+from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
 from deqsci_cli.io import Capture
 from deqsci_cli.io.capture import Arm
 from deqsci_cli.io.sensor import REASONS
@@ -62,10 +61,7 @@ def fit_of(capture: Capture, index: int, video: np.ndarray) -> Fit:
         video: `(T, H, W)`, in units of white.
     """
     arms = capture.each_arm(index)
-    checks = [
-        check_mask(_tensor(y), _tensor(mask), None if seen is None else torch.from_numpy(seen))
-        for y, mask, seen in arms
-    ]
+    checks = [check_mask(*tensors_of(*arm)) for arm in arms]
     unseen = _unseen(capture, index)
     # A line over the sums of a wrong mask says nothing of the black level.
     levels = [
@@ -143,7 +139,3 @@ def _of_black_level(level: BlackLevel | None, white: float, scale: float) -> Ite
         f"{what}: about {level.value / white:.1%} of a white frame, {level.value * scale:.4g} in "
         "stored values: give the dark frame, or that number, with --dark (added to the one given)"
     )
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.tensor(array, dtype=torch.float32)

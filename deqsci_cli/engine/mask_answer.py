@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from deqsci_cli.equilibrium.mask_check import Candidate, check_mask, rank_placements
+from deqsci_cli.equilibrium.mask_check import (
+    Candidate,
+    check_mask,
+    rank_placements,
+    tensors_of,
+)
 from deqsci_cli.io import Capture
 from deqsci_cli.physics.black_level import black_level
 
@@ -43,7 +45,7 @@ def answer(capture: Capture, index: int = 0) -> MaskAnswer:
     Of several arms, the first.
     """
     y, mask, seen = capture.each_arm(index)[0]
-    tensors = _tensor(y), _tensor(mask), None if seen is None else torch.from_numpy(seen)
+    tensors = tensors_of(y, mask, seen)
     found = check_mask(*tensors)
     # A line over the sums of a wrong mask says nothing of the black level.
     level = None if found.warning else black_level(y, mask, seen)
@@ -65,7 +67,3 @@ def answer(capture: Capture, index: int = 0) -> MaskAnswer:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.tensor(array, dtype=torch.float32)

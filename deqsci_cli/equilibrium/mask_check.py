@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,6 +86,14 @@ class MaskCheck:
     verdict: Verdict
     warning: str = ""
     candidates: tuple[Candidate, ...] = ()
+
+
+def tensors_of(
+    measurement: np.ndarray, mask: np.ndarray, seen: np.ndarray | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Arrays of a capture as `check_mask` and `rank_placements` take them."""
+    y, coding = (torch.tensor(array, dtype=torch.float32) for array in (measurement, mask))
+    return y, coding, None if seen is None else torch.from_numpy(seen)
 
 
 def check_mask(measurement: Tensor, mask: Tensor, seen: Tensor | None = None) -> MaskCheck:

@@ -23,6 +23,7 @@ from deqsci_cli.io.arms import count_arms
 from deqsci_cli.io.array_names import find_key
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.axes import parse_axes
+from deqsci_cli.io.file_version import FileVersion, read_version
 from deqsci_cli.io.frames import parse_frames
 from deqsci_cli.io.hdf5 import FORMAT as HDF5
 from deqsci_cli.io.hdf5 import write_hdf5
@@ -257,6 +258,15 @@ def check_camera_name(path: Path) -> None:
         raise UsageError(
             "a camera is written as an HDF5 file", path=path, hint="give a name that ends with .h5"
         )
+
+
+def version_of_camera(path: Path) -> FileVersion:
+    """The version of a camera's own file; of one with arrays it is hashed once while unchanged.
+
+    Raises:
+        InputError: it cannot be read, or has changed since it was described.
+    """
+    return read_version(path) if _is_toml(path) else open_shared(path).version()
 
 
 def files_beside(camera: Path) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from deqsci_cli.errors import InputError
 from deqsci_cli.io.arms import COMPLEMENT, check_arms, count_arms, folded, folded_shape, layout_of
 from deqsci_cli.io.array_names import find_key, need_key
 from deqsci_cli.io.axes import Stack, parse_axes, resolve, to_thw
-from deqsci_cli.io.camera import PICTURES, Camera
+from deqsci_cli.io.camera import PICTURES, Camera, version_of_camera
 from deqsci_cli.io.container import Container
 from deqsci_cli.io.file_version import FileStamp, FileVersion, read_version
 from deqsci_cli.io.frames import chosen_frames
@@ -171,10 +171,12 @@ def open_capture(path: str | Path, options: ReadOptions) -> Iterator[Opened]:
                 path=path,
                 hint="give the capture that it was made from",
             )
-        files = camera.files | ({} if options.camera is None else {"camera": options.camera})
+        files = camera.files
         beside = {role: open_shared(files[role]) for role in PICTURES if role in files}
-        rest = {role: file for role, file in files.items() if role not in beside}
-        yield Opened(source, camera, beside, {role: read_version(p) for role, p in rest.items()})
+        others = {role: read_version(p) for role, p in files.items() if role not in beside}
+        if options.camera is not None:
+            others["camera"] = version_of_camera(options.camera)
+        yield Opened(source, camera, beside, others)
 
 
 def find_parts(opened: Opened, options: ReadOptions) -> Parts:

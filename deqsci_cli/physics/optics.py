@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import spline_filter1d
@@ -163,43 +162,6 @@ class Optics:
         cosine, sine = weight * torch.cos(phase), weight * torch.sin(phase)
         moved: Tensor = spectrum.real @ cosine.T - spectrum.imag @ sine.T
         return moved
-
-
-def displaced_mask(
-    mask: np.ndarray,
-    *,
-    shift: tuple[float, float] = (0.0, 0.0),
-    rotation: float = 0.0,
-    scale: float = 1.0,
-    blur: float = 0.0,
-    gains: np.ndarray | None = None,
-    between: str = "band",
-) -> np.ndarray:
-    """The mask that a camera has, of the one on file: `Optics` on arrays.
-
-    Args:
-        mask: `(T, H, W)`.
-        shift: pixels down and right.
-        rotation: degrees counter-clockwise.
-        scale: factor of enlargement.
-        blur: standard deviation of a Gaussian, in pixels.
-        gains: illumination of each frame, `(T,)`.
-        between: what the mask is between its pixels, one of `BETWEEN`.
-
-    Returns:
-        `(T, H, W)`, of the mask's type, not below 0: edges overshoot, and no mask lets less than
-        nothing through.
-    """
-    optics = Optics(
-        shift=torch.tensor(shift, dtype=torch.float64) if any(shift) else None,
-        rotation=torch.tensor(rotation, dtype=torch.float64) if rotation else None,
-        scale=torch.tensor(scale, dtype=torch.float64) if scale != 1 else None,
-        blur=torch.tensor(blur, dtype=torch.float64) if blur else None,
-        gains=None if gains is None else torch.as_tensor(np.asarray(gains, np.float64)),
-        between=between,
-    )
-    moved = optics(torch.as_tensor(mask.astype(np.float64))).numpy()
-    return np.asarray(np.maximum(moved, 0), dtype=mask.dtype)
 
 
 def _padded(stack: Tensor) -> tuple[Tensor, list[int]]:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import scipy.ndimage
 import tifffile
 
 from deqsci_cli.errors import InputError, UsageError
-from deqsci_cli.io import ReadOptions, load_capture, read_header
-from deqsci_cli.io.camera import Camera, read_camera
+from deqsci_cli.io import ReadOptions, load_capture, read_header, shared_file
+from deqsci_cli.io.camera import Camera, read_camera, write_camera
 from deqsci_cli.io.orientation import ORIENTATIONS, turns
 from deqsci_cli.io.sensor import displaced
 
@@ -310,3 +311,20 @@ class TestADisplacedMask:
         camera = toml(place, f'mask = "m.tif"\nshift = [0, {scene.mask.shape[2]}]')
         with pytest.raises(UsageError, match="as far as the mask"):
             load_capture(place / "c.h5", camera=camera)
+
+
+def test_a_cameras_arrays_are_hashed_once_for_many_captures(tmp_path, monkeypatch):
+    """A file of many megabytes is not read whole for every capture."""
+    rng = np.random.default_rng(0)
+    mask = (rng.random((3, 8, 9)) < 0.5).astype(np.float32)
+    write_camera(tmp_path / "lab.h5", Camera(), {"mask": mask}, provenance={}, overwrite=False)
+    hashed = []
+    count = shared_file.read_version
+    monkeypatch.setattr(shared_file, "read_version", lambda p: hashed.append(p) or count(p))
+    for number in range(4):
+        file = tmp_path / f"{number}.mat"
+        scipy.io.savemat(file, {"meas": 200 * rng.random((8, 9))})
+        assert read_header(file, camera=tmp_path / "lab.h5").beside.keys() == {"mask", "camera"}
+        found = load_capture(file, camera=tmp_path / "lab.h5")
+        assert found.beside["camera"] == found.beside["mask"]
+    assert len(hashed) == 1

@@ -7,7 +7,15 @@ import pytest
 import torch
 from scipy import ndimage
 
-from deqsci_cli.physics.optics import BETWEEN, Optics, displaced_mask
+from deqsci_cli.io.sensor import displaced
+from deqsci_cli.physics.optics import BETWEEN, Optics
+
+
+def displaced_mask(mask, *, between="band", **change):
+    """`Optics` on arrays in double precision, not below 0."""
+    given = {k: torch.as_tensor(v, dtype=torch.float64) for k, v in change.items()}
+    moved = Optics(**given, between=between)(torch.as_tensor(mask, dtype=torch.float64))
+    return np.maximum(moved.numpy(), 0)
 
 
 @pytest.fixture
@@ -118,3 +126,14 @@ def test_what_comes_from_outside_is_told(soft):
     expected[2:, :6] = True
     assert np.array_equal(inside.numpy(), expected)
     assert Optics().inside((6, 7)).all()
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.6, -1.3)])
+@pytest.mark.parametrize("rotation", [0.0, 2.0, -1.0])
+@pytest.mark.parametrize("scale", [1.0, 1.02])
+def test_a_cameras_file_means_the_same(shift, rotation, scale):
+    """What a calibration finds can be written into a camera's file: scipy moves it alike."""
+    mask = ndimage.gaussian_filter(np.random.default_rng(0).random((2, 64, 64)), (0, 2, 2))
+    ours = displaced_mask(mask, shift=shift, rotation=rotation, scale=scale, between="cubic")
+    theirs = displaced(mask, shift, rotation, scale)
+    assert np.abs(ours - theirs)[:, 8:-8, 8:-8].max() < 1e-6
