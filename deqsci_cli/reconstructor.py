@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from deqsci_cli.equilibrium.noise_settings import settings_for_arms
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import check_arrays, check_seen, check_truth, check_unit
-from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
+from deqsci_cli.networks.denoiser import Denoiser, DenoiserLike, as_denoiser
 from deqsci_cli.physics.arms import ArmsOperator
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.physics.sequence import SequenceOperator
@@ -157,8 +158,6 @@ class Reconstructor:
             psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}
 
             def listen(count: int, residual: Tensor, videos: Tensor) -> None:
-                if mask.size >= _LARGE:
-                    give_back_memory()
                 for sample, truth in known.items():
                     psnr_trace[sample].append(_psnr(videos[sample], truth))
                 if on_iteration is not None:
@@ -167,7 +166,8 @@ class Reconstructor:
             chosen = settings or self.settings
             if mask.ndim == 4:
                 chosen = settings_for_arms(chosen, self.network)
-            found = solve(self.network, operator, y, chosen, on_iteration=listen)
+            with _without_gaps(self.network, math.prod(video)):
+                found = solve(self.network, operator, y, chosen, on_iteration=listen)
             whole = replace(found, x=found.x.cpu())
         spent = enumerate(found.evaluations)
         traces = [
@@ -181,6 +181,21 @@ class Reconstructor:
             make = ArmsOperator if mask.ndim == 4 else SensingOperator
             self._last = kept, make(_tensor(kept).to(self.device, self.precision))
         return self._last[1]
+
+
+@contextmanager
+def _without_gaps(network: Denoiser, size: int) -> Iterator[None]:
+    """Give freed memory back after each tile and each picture of a large film.
+
+    Args:
+        network: that is called.
+        size: numbers in a video.
+    """
+    if size < _LARGE:
+        yield
+        return
+    with network.register_forward_hook(lambda *_: give_back_memory()):
+        yield
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -16,9 +16,9 @@ from deqsci_cli.io import read_video, read_video_uint8
 
 @pytest.fixture(autouse=True)
 def quick():
-    begin = time.monotonic()
+    begin = time.process_time()
     yield
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def small(path):
