@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deqsci_cli import __version__
+from deqsci_cli.cli.adapt import adapt
 from deqsci_cli.cli.calibrate import calibrate
 from deqsci_cli.cli.console import show_error
 from deqsci_cli.cli.convert import convert
@@ -41,6 +42,7 @@ app.command()(convert)
 app.command()(inspect)
 app.command()(calibrate)
 app.command()(train)
+app.command()(adapt)
 app.add_typer(models, name="models")
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from deqsci_cli.engine.one_camera import load_each, together
 from deqsci_cli.equilibrium.calibration import PARAMETERS
 from deqsci_cli.equilibrium.calibration import calibrate as fit
 from deqsci_cli.equilibrium.camera_found import Calibration, Found
 from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
-from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io import (
     Capture,
     check_absent,
-    load_capture,
     make_provenance,
     read_camera_pictures,
 )
@@ -103,8 +103,10 @@ def calibrate(config: CalibrateConfig, on_event: OnEvent = ignore) -> Calibrated
         need_page()
     check_no_overlap(outputs, [*config.captures, *config.read_options.files().values()])
     check_absent(outputs, overwrite=config.overwrite)
-    captures = [_load(path, config, on_event) for path in config.captures]
-    y, seen, scale = _together(captures)
+    captures = load_each(config.captures, config.read_options, "calibrate", on_event)
+    y, seen, scale = together(captures)
+    chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MOST)).round().astype(int))
+    y, seen = y[chosen], None if seen is None else seen[chosen]
     mask = captures[0].mask
     on_event(Note(f"{len(y)} measurements are looked at, for {', '.join(config.parameters)}"))
     result = fit(y, mask, config.parameters, seen)
@@ -128,38 +130,6 @@ def calibrate(config: CalibrateConfig, on_event: OnEvent = ignore) -> Calibrated
         page = calibration_page(config.out.name, found, mask, moved, _facts(done))
         write_page(page, config.page, overwrite=config.overwrite)
     return done
-
-
-def _load(path: Path, config: CalibrateConfig, on_event: OnEvent) -> Capture:
-    capture = load_capture(path, config.read_options, truth=False)
-    capture.need_one_arm("calibrate")
-    for sentence in capture.notes:
-        on_event(Note(f"{path.name}: {sentence}"))
-    return capture
-
-
-def _together(captures: Sequence[Capture]) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """Measurements (N, H, W) in one unit, the pixels that are seen, and the unit's scale.
-
-    Raises:
-        InputError: a capture has another mask than the first.
-    """
-    first = captures[0]
-    stacks, maps = [], []
-    for capture in captures:
-        if not np.array_equal(capture.mask, first.mask):
-            raise InputError(
-                f"its mask is not that of {first.path.name}",
-                path=capture.path,
-                hint="give captures of one camera, or its mask with --mask",
-            )
-        stacks.append(capture.measurements * np.float32(capture.scale / first.scale))
-        unseen = capture.unseen
-        maps.append(np.zeros(capture.measurements.shape, bool) if unseen is None else unseen > 0)
-    y, hidden = np.concatenate(stacks), np.concatenate(maps)
-    chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MOST)).round().astype(int))
-    y, hidden = y[chosen], hidden[chosen]
-    return y, (~hidden if hidden.any() else None), first.scale
 
 
 def _black_level(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
-from deqsci_cli.equilibrium.solvers import norms
+from deqsci_cli.equilibrium.solvers import Solution, norms
 from deqsci_cli.networks.denoiser import DenoiserLike
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
@@ -31,6 +31,23 @@ def held_out_score(
 ) -> Tensor:
     """Hide pixels of each measurement, solve with the others, and compare what was hidden.
 
+    Returns:
+        `||y - A x|| / ||y||` over the hidden pixels, `(B,)`; NaN where nothing could be hidden,
+        or where all that was hidden is 0.
+    """
+    return held_out_solve(operator, measurement, network, settings, seed=seed)[0]
+
+
+def held_out_solve(
+    operator: SensingOperator,
+    measurement: Tensor,
+    network: DenoiserLike | None = None,
+    settings: EquilibriumSettings = HELD_OUT_TV,
+    *,
+    seed: int = 0,
+) -> tuple[Tensor, Solution]:
+    """`held_out_score`, and the solve behind it.
+
     Either B measurements under one mask, or one measurement under B candidate masks
     `(B, T, H, W)`: the same pixels are hidden for all, as far as they are seen and open.
 
@@ -42,8 +59,7 @@ def held_out_score(
         seed: of the choice of pixels.
 
     Returns:
-        `||y - A x|| / ||y||` over the hidden pixels, `(B,)`; NaN where nothing could be hidden,
-        or where all that was hidden is 0.
+        The score `(B,)`, and the solution with the pixels that were shown.
     """
     count = max(len(measurement), len(operator.mask))
     y = measurement.expand(count, -1, -1)
@@ -51,7 +67,7 @@ def held_out_score(
     shown = operator.with_seen(operator.open.expand_as(y) & ~hidden)
     found = solve(network or TotalVariation(iterations=3), shown, y, settings)
     missed = torch.where(hidden, y - operator.A(found.x), 0.0)
-    return norms(missed) / norms(torch.where(hidden, y, 0.0))
+    return norms(missed) / norms(torch.where(hidden, y, 0.0)), found
 
 
 def hidden_pixels(operator: SensingOperator, measurement: Tensor, seed: int) -> Tensor:

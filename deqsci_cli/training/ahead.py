@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
 
 Batch = TypeVar("Batch")
+
+
+class StepSampler(Protocol):
+    """What draws the batch of a step, and other numbers for it; a step alone decides them."""
+
+    def __call__(self, step: int) -> Any:
+        """The batch."""
+        ...
+
+    def probe(self, step: int, shape: torch.Size) -> Tensor:
+        """Standard normal numbers of a shape `(B, …)`."""
+        ...
+
+    def uniform(self, step: int) -> Tensor:
+        """Numbers in [0, 1], `(B,)`."""
+        ...
 
 
 class Ahead(Generic[Batch]):

@@ -26,8 +26,7 @@ from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.tiled import WHOLE
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
-from deqsci_cli.training.ahead import Ahead
-from deqsci_cli.training.captures import CaptureSampler
+from deqsci_cli.training.ahead import Ahead, StepSampler
 
 # The mean square error of 45 dB: what lies below counts little. With the logarithm alone, whose
 # slope grows without end, empty skies at 50 dB and more had 99 % of the gradient's square.
@@ -142,7 +141,7 @@ class CaptureStage(nn.Module):
         solve: the map, where it starts, and how its fixed point is found.
     """
 
-    def __init__(self, network: Denoiser, sample: CaptureSampler, solve: EquilibriumSettings):
+    def __init__(self, network: Denoiser, sample: StepSampler, solve: EquilibriumSettings):
         super().__init__()
         self.network = network
         self.sample = sample
@@ -175,7 +174,7 @@ class EquilibriumStage(CaptureStage):
     def __init__(
         self,
         network: Denoiser,
-        sample: CaptureSampler,
+        sample: StepSampler,
         solve: EquilibriumSettings,
         gradient: GradientSettings,
         stability: StabilitySettings,
@@ -206,16 +205,21 @@ class EquilibriumStage(CaptureStage):
             )
         facts: dict[str, float] = {}
         at, fixed, on_the_way = self._settle(f, state, step, facts)
-        loss = log_mse_loss(f.video(fixed), truth)
-        facts["psnr"] = mean_psnr(f.video(fixed.detach()), truth)
+        errors = self.errors(f, f.video(fixed), truth)
+        loss = log_loss(errors)
+        facts["psnr"] = mean_psnr_of(errors.detach())
         for back, value in enumerate(reversed(on_the_way), start=1):
-            loss = loss + 0.8**back * log_mse_loss(f.video(f(value.detach())), truth)
+            loss = loss + 0.8**back * log_loss(self.errors(f, f.video(f(value.detach())), truth))
         if self._drawn_at(step + self.stability.reuse_steps) == drawn:
             self.states[drawn] = at.point.detach()
             self.films[drawn] = f, truth
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts
+
+    def errors(self, f: GAPMap, video: Tensor, truth: Tensor) -> Tensor:
+        """The mean square error of each sample, `(B,)`, whose logarithm is the loss."""
+        return _errors(video, truth)
 
     def goes_on_from(self, states: Mapping[int, Tensor], step: int) -> bool:
         """Whether these can be the states of the batches that are alive at a step."""
@@ -326,15 +330,19 @@ class EquilibriumStage(CaptureStage):
         return round(first + (last - first) * min(1.0, 2 * self.progress))
 
 
-def log_mse_loss(video: Tensor, truth: Tensor) -> Tensor:
-    """The mean over the batch of log10 of the mean square error, as far as it counts."""
-    return (_errors(video, truth) + _NEGLIGIBLE).log10().mean()
+def log_loss(errors: Tensor) -> Tensor:
+    """The mean over the batch of log10 of mean square errors `(B,)`, as far as they count."""
+    return (errors + _NEGLIGIBLE).log10().mean()
 
 
 def mean_psnr(video: Tensor, truth: Tensor) -> float:
     """The mean over the batch, dB."""
-    errors = _errors(video, truth).clamp(min=1e-10).tolist()
-    return float(np.mean([psnr_of(error) for error in errors]))
+    return mean_psnr_of(_errors(video, truth))
+
+
+def mean_psnr_of(errors: Tensor) -> float:
+    """The same of mean square errors `(B,)`."""
+    return float(np.mean([psnr_of(error) for error in errors.clamp(min=1e-10).tolist()]))
 
 
 def _errors(video: Tensor, truth: Tensor) -> Tensor:

@@ -239,6 +239,14 @@ def test_a_mask_that_lies_wrong_is_told(tmp_path, capture, deqsci):
     assert told.returncode == 0 and "flipped up-down" in told.stdout
 
 
+def test_adapting_says_what_does_not_fit(tmp_path, capture, run):
+    with pytest.raises(InputError, match="pieces of 64x64 pixels"):
+        run("adapt", capture, "-o", tmp_path / "mine")
+    with pytest.raises(UsageError, match="no weights to adapt"):
+        run("adapt", capture, "-o", tmp_path / "mine", "--model", "gap-tv")
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_camera_is_calibrated_and_used(tmp_path, capture, run):
     """A black level is found from the capture, told in a file, and undone by it."""
     content = {k: v for k, v in scipy.io.loadmat(capture).items() if k[0] != "_"}
