@@ -1,0 +1,79 @@
+"""The reference of settings, made of the frozen dataclasses and their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.io.camera import Camera
+from deqsci_cli.report.report import Failure, Measured, Record, Region, Report, Source
+from deqsci_cli.report.schema import meanings
+from deqsci_cli.training.capture_settings import CaptureSettings
+from deqsci_cli.training.denoiser import DenoiserSettings
+from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
+from deqsci_cli.training.settings import TrainConfig
+
+_TABLES = {
+    "denoiser": DenoiserSettings,
+    "captures": CaptureSettings,
+    "solve": EquilibriumSettings,
+    "gradient": GradientSettings,
+    "stability": StabilitySettings,
+}
+_PARTS = {
+    "A measurement": Record,
+    "A measurement of a recording": Measured,
+    "A region": Region,
+    "A file that was read": Source,
+    "A failure": Failure,
+}
+
+
+def of_trainings() -> str:
+    """The keys of a training's file, table by table."""
+    parts = [f"## Top of the file\n\n{_list(TrainConfig)}"]
+    for name, kind in _TABLES.items():
+        parts.append(f"## `[{name}]`\n\n{_list(kind)}")
+    return "\n\n".join(parts)
+
+
+def of_cameras() -> str:
+    """The keys of a camera's file."""
+    return _list(Camera)
+
+
+def of_reports() -> str:
+    """The fields of a report."""
+    parts = [_list(Report)]
+    for title, kind in _PARTS.items():
+        intro = (inspect.getdoc(kind) or "").split("\n\n")[0]
+        parts.append(f"## {title}\n\n{intro}\n\n{_list(kind)}")
+    return "\n\n".join(parts)
+
+
+def _list(kind: type) -> str:
+    told = meanings(kind)
+    rows = []
+    for field in fields(kind):
+        if is_dataclass(field.default_factory):  # a table of its own
+            continue
+        meaning = told.get(field.name, "").rstrip(",;.").removesuffix(", and")
+        rows.append(f"- `{field.name}`{_default(field)}{f': {meaning}.' if meaning else ''}")
+    return "\n".join(rows)
+
+
+def _default(field: Field[Any]) -> str:
+    """A field's default as TOML has it; nothing where there is none."""
+    value = field.default
+    if value is MISSING and field.default_factory is not MISSING:
+        value = field.default_factory()
+    if value is MISSING:
+        return " (required)"
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f" = `{value:.4g}`"
+    return f" = `{json.dumps(value)}`"
