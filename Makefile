@@ -31,9 +31,10 @@ test: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
 
-# A warning is an error: a link that leads nowhere, a name that is not there.
+# A warning is an error: a link that leads nowhere, a name that is not there. All pages are read anew
+# (-E), since their text comes from the code too.
 docs: $(VENV)/.test
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html docs docs/_build
 	@echo "open docs/_build/index.html"
 
 dist: $(VENV)/.test

@@ -34,6 +34,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
     text = re.sub(r"<!-- here: ([a-z-]+) -->", lambda found: _SOURCES[found[1]](), source[0])
+    text = re.sub(r"^On a code host .*\n\n", "", text, flags=re.M)
     text = _LINK.sub(lambda found: _within(name, found[1]) + (found[2] or ""), text)
     source[0] = text + _contents(text) if name == "index" else text
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.io.camera import Camera
-from deqsci_cli.report.report import Failure, Measured, Record, Region, Report, Source
-from deqsci_cli.report.schema import meanings
+from deqsci_cli.report.report import Failure, Measured, Record, Region, Source
+from deqsci_cli.report.schema import meanings, report_schema
 from deqsci_cli.training.capture_settings import CaptureSettings
 from deqsci_cli.training.denoiser import DenoiserSettings
 from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
@@ -47,11 +47,33 @@ def of_cameras() -> str:
 
 def of_reports() -> str:
     """The fields of a report."""
-    parts = [_list(Report)]
+    schema = report_schema()
+    parts = [_properties(schema)]
     for title, kind in _PARTS.items():
         intro = (inspect.getdoc(kind) or "").split("\n\n")[0]
-        parts.append(f"## {title}\n\n{intro}\n\n{_list(kind)}")
+        parts.append(f"## {title}\n\n{intro}\n\n{_properties(schema['$defs'][kind.__name__])}")
     return "\n\n".join(parts)
+
+
+def _properties(part: dict[str, Any]) -> str:
+    rows = []
+    for name, content in part["properties"].items():
+        meaning = content.get("description", "").rstrip(",;.").removesuffix(", and")
+        rows.append(f"- `{name}` ({_type(content)}){f': {meaning}.' if meaning else ''}")
+    return "\n".join(rows)
+
+
+def _type(content: dict[str, Any]) -> str:
+    """What values are, in words: `number or null`."""
+    if "const" in content:
+        return f"`{content['const']}`"
+    if "$ref" in content:
+        return content["$ref"].rpartition("/")[2]
+    if "anyOf" in content:
+        return " or ".join(map(_type, content["anyOf"]))
+    kinds = content["type"] if isinstance(content["type"], list) else [content["type"]]
+    words = " or ".join(kinds)
+    return f"list of {_type(content['items'])}" if words == "array" else words
 
 
 def _list(kind: type) -> str:
@@ -74,6 +96,12 @@ def _default(field: Field[Any]) -> str:
         return " (required)"
     if value is None:
         return ""
+    return f" = `{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
     if isinstance(value, float):
-        return f" = `{value:.4g}`"
-    return f" = `{json.dumps(value)}`"
+        return f"{value:.4g}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)

@@ -25,7 +25,8 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         while True:
             connection, _ = server.accept()
             with contextlib.suppress(ChildProcessError):  # children that have ended
@@ -70,7 +71,7 @@ def run(command: list[str]) -> int:
             runpy.run_path(command[1], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
+            sys.stderr.write(f"{end.code}\n")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 

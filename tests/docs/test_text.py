@@ -1,4 +1,4 @@
-"""Links of the Markdown files lead somewhere, by the rules of a code host; words are spelt right."""
+"""Links of the Markdown files lead somewhere, as a code host has it; words are spelt right."""
 
 from __future__ import annotations
 
