@@ -84,12 +84,13 @@ def _variable(parameter: Any) -> str:
 
 
 def _help(help_text: str | None) -> str:
-    """A command's help; a paragraph after `\\b`, whose lines are kept, is a block of code."""
+    """A command's help; paragraphs that are commands, or follow `\\b`, become blocks of code."""
     paragraphs = inspect.cleandoc(help_text or "").replace("\f", "").split("\n\n")
-    return "\n\n".join(
-        f"```text\n{p.removeprefix(chr(8)).strip()}\n```" if p.startswith("\b") else _plain(p)
-        for p in paragraphs
-    )
+    parts = []
+    for code, group in groupby(paragraphs, lambda p: p.startswith(("\b", "deqsci "))):
+        lines = "\n".join(p.removeprefix("\b").strip() for p in group) if code else ""
+        parts += [f"```text\n{lines}\n```"] if code else [_plain(p) for p in group]
+    return "\n\n".join(parts)
 
 
 def _plain(sentence: str) -> str:
