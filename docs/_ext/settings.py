@@ -82,8 +82,8 @@ def _list(kind: type) -> str:
     for field in fields(kind):
         if is_dataclass(field.default_factory):  # a table of its own
             continue
-        meaning = told.get(field.name, "").rstrip(",;.").removesuffix(", and")
-        rows.append(f"- `{field.name}`{_default(field)}{f': {meaning}.' if meaning else ''}")
+        meaning = told[field.name].rstrip(",;.").removesuffix(", and")
+        rows.append(f"- `{field.name}`{_default(field)}: {meaning}.")
     return "\n".join(rows)
 
 

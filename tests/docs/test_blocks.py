@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("**/*.md"))]
 BLOCK = re.compile(r"^( *)```([\w{}-]*)\n(.*?)^ *```$", re.M | re.S)
-KINDS = {"sh", "python", "text", "matlab", "{eval-rst}"}
+KINDS = {"sh", "python", "text", "matlab", "bibtex", "{eval-rst}"}
 #: what is written for hours and machines, as it is run here
 SHORTER = (
     ("--steps 100000", ""),
