@@ -88,8 +88,8 @@ def _help(help_text: str | None) -> str:
     paragraphs = inspect.cleandoc(help_text or "").replace("\f", "").split("\n\n")
     parts = []
     for code, group in groupby(paragraphs, lambda p: p.startswith(("\b", "deqsci "))):
-        lines = "\n".join(p.removeprefix("\b").strip() for p in group) if code else ""
-        parts += [f"```text\n{lines}\n```"] if code else [_plain(p) for p in group]
+        told = [p.removeprefix("\b").strip() if code else _plain(p) for p in group]
+        parts += ["\n".join(("```text", *told, "```"))] if code else told
     return "\n\n".join(parts)
 
 

@@ -102,7 +102,7 @@ if __name__ == "__main__":
     import deqsci_cli.engine.reconstruct
     import deqsci_cli.engine.simulate
     import deqsci_cli.report.pages
-    import deqsci_cli.training.train  # noqa: F401
+    import deqsci_cli.training.train
 
     with contextlib.redirect_stdout(io.StringIO()):  # what typer imports when it is first used
         deqsci_cli.cli.app.app(["models", "--json"], standalone_mode=False)

@@ -92,7 +92,7 @@ def test_failures_and_a_run_gone_on_with(capture, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": "deqsci-report/1"}, "was expected"),
+        ({"schema": "deqsci-report/0"}, "was expected"),
         ({"seconds": "2"}, "is not of type 'number'"),
         ({"more": 1}, "Additional properties"),
         ({"skipped": -1}, "less than the minimum"),
