@@ -68,7 +68,9 @@ def _type(content: dict[str, Any]) -> str:
     if "const" in content:
         return f"`{content['const']}`"
     if "$ref" in content:
-        return content["$ref"].rpartition("/")[2]
+        name = content["$ref"].rpartition("/")[2]
+        (title,) = (title for title, kind in _PARTS.items() if kind.__name__ == name)
+        return f"[{title.lower()}](#{title.lower().replace(' ', '-')})"
     if "anyOf" in content:
         return " or ".join(map(_type, content["anyOf"]))
     kinds = content["type"] if isinstance(content["type"], list) else [content["type"]]
