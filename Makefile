@@ -1,11 +1,12 @@
 # The two commands: `make demo` reconstructs sample data, `make test` runs the tests.
-# `make soak` runs those tests that take minutes.
+# `make soak` runs those tests that take minutes, `make docs` builds the documentation, `make dist`
+# what is published.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT := demo_out
 
-.PHONY: demo test soak clean
+.PHONY: demo test soak docs dist clean
 
 # One environment; each stamp says with which extras the package was last installed into it.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -30,5 +31,17 @@ test: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
 
+# A warning is an error: a link that leads nowhere, a name that is not there. All pages are read anew
+# (-E), since their text comes from the code too.
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html docs docs/_build
+	@echo "open docs/_build/index.html"
+
+dist: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[release]"
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(DEMO_OUT) docs/_build dist

@@ -15,8 +15,10 @@ def test_the_citation_is_of_this_software_and_of_its_paper():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     # What the format requires, by its schema 1.2.0.
     assert {"cff-version", "message", "title", "authors"} <= cited.keys()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project = settings["project"]
+    fallback = settings["tool"]["hatch"]["version"]["fallback-version"]  # the last release
+    assert (cited["version"], cited["license"]) == (fallback, project["license"])
     (paper,) = cited["references"]
     assert {"type", "title", "authors"} <= paper.keys()
     readme = (ROOT / "README.md").read_text("utf-8")

@@ -1,24 +1,16 @@
-"""What is shown runs: the scripts of `examples/` in a short form, and the README's Python."""
+"""What is shown runs: the scripts of `examples/` in a short form."""
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-BLOCKS = [
-    textwrap.dedent(block)
-    for block in re.findall(
-        r"^ *```python\n(.*?)^ *```$", (REPOSITORY / "README.md").read_text("utf-8"), re.M | re.S
-    )
-]
 # Arguments that make them short; what they must print, and how good it must be in dB.
 EXAMPLES = {
     "reconstruct_array": ("32", r"^converged .*^([\d.]+) dB", 30),
@@ -54,16 +46,3 @@ def test_every_example_is_run_by_a_test():
     for name, file in elsewhere.items():
         assert f"{name}.py" in (REPOSITORY / "tests" / file).read_text("utf-8")
     assert {path.stem for path in (REPOSITORY / "examples").glob("*.py")} == {*EXAMPLES, *elsewhere}
-
-
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_the_python_of_the_readme_runs(number):
-    block = BLOCKS[number]
-    if "dask_jobqueue" in block:  # it would ask a SLURM cluster for machines
-        ast.parse(block)
-    else:
-        run("-W", "error::DeprecationWarning:__main__", "-c", block)
-
-
-def test_the_blocks_of_the_readme_are_found():
-    assert len(BLOCKS) == (REPOSITORY / "README.md").read_text("utf-8").count("```python") == 3

@@ -42,7 +42,7 @@ def texts() -> Iterator[Path]:
     for pattern in (
         "deqsci_cli/**/*.py", "deqsci_cli/report/templates/*", "tests/**/*.py", "benchmarks/*.py",
         "examples/*.py", "sample_data/*.py", "models/*/*.toml", "models/*/*.json", "README.md",
-        "CONTRIBUTING.md",
+        "CONTRIBUTING.md", "docs/**/*.md",
     ):  # fmt: skip
         yield from (p for p in ROOT.glob(pattern) if p.relative_to(ROOT).as_posix() not in TELL)
 
