@@ -90,6 +90,8 @@ def adapt(
         console.json_line(asdict(done))
         return
     before, after = done.before["held_out"], done.after["held_out"]
+    if not done.step:
+        console.note(f"no step made {model} better on these captures: {done.out} is {model}")
     console.out.print(
         f"{done.out}: held-out score {before:.4f} before, {after:.4f} after {done.step} steps; "
         f"use it with --model {done.out}",

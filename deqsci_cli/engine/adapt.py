@@ -15,7 +15,7 @@ from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.one_camera import load_each, together
 from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, UsageError
+from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture, check_absent, only_run
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.read_options import ReadOptions
@@ -81,7 +81,7 @@ class Adapted:
 
     Attributes:
         out: the model's folder.
-        step: after which the model was best.
+        step: after which the model was best; 0 for the model as it was.
         before, after: its figures then: `held_out`, `evaluations` and the share `converged` of
             looks at pixels that no step has seen.
         measurements: how many it learned from.
@@ -95,10 +95,9 @@ class Adapted:
 
 
 def adapt(config: AdaptConfig, on_event: OnEvent = ignore) -> Adapted:
-    """Adapt a model to captures, and write the best one; nothing where none is better.
+    """Adapt a model to captures, and write the best one: that of before where none is better.
 
     Raises:
-        DeqsciError: no step has made the model better.
         InputError: a capture cannot be read, is of another camera, or too small.
         ModelError, UsageError, OutputExistsError, DeviceError: as their names say.
     """
@@ -142,7 +141,7 @@ def _learn(
     stage = SelfSupervisedStage(network, sampler, alone, _GRADIENT, _STABILITY)
     before = look(network)
     on_event(Validated(0, before, True))
-    best, figures, found_at, in_vain = network, before, 0, 0
+    best, figures, found_at, in_vain = copy.deepcopy(network), before, 0, 0
     for step, mean in _steps(config, stage, network, on_event):
         if step % _LOOK_EVERY and step < config.steps:
             continue
@@ -155,12 +154,6 @@ def _learn(
             in_vain += 1
         if in_vain == _PATIENCE:
             break
-    if not found_at:
-        raise DeqsciError(
-            f"no step made {config.model} predict these captures better than it does "
-            f"(held-out score {before['held_out']:.4f}); nothing is written",
-            hint=f"use --model {config.model}, or give more captures of this camera",
-        )
     return best, Adapted(config.out, found_at, before, figures, len(y))
 
 
@@ -203,9 +196,10 @@ def _card(
         "seed": config.seed,
         "hardware": describe_device(choose_device(config.device)),
     }
+    how = "adapted to captures of one camera" if adapted.step else "which captures did not improve"
     return zoo.Card(
         name=config.out.name,
-        summary=f"{card.name}, adapted to captures of one camera",
+        summary=f"{card.name}, {how}",
         architecture=card.architecture,
         options=card.options,
         equilibrium=card.equilibrium,

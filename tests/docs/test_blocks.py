@@ -25,6 +25,7 @@ SHORTER = (
         "deqsci train --steps 1 --batch-size 1 --patch-size 16 --set validation_side=16 "
         "--set solve.max_iter=3 --set stability.max_iter=1 --set captures.frames=[3] ",
     ),
+    ("deqsci adapt ", "deqsci adapt --steps 1 --batch-size 1 --patch-size 16 "),
     ("models diagnose ./my-pnp", "models diagnose --side 16 ./my-pnp"),
     ("--fit shift,offset", "--fit offset"),
     ("--cluster local:4", "--cluster local:2"),

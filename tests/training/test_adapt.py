@@ -14,7 +14,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.adapt import AdaptConfig, adapt
 from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
-from deqsci_cli.errors import DeqsciError, InputError, UsageError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr
 from deqsci_cli.runtime.events import Validated
@@ -153,9 +153,10 @@ def test_a_model_that_has_learned_makes_better_films(config, camera):
     assert card["training"]["data"] == ["lab.mat"] and card["training"]["init_from"] == "pnp-cnn"
 
 
-def test_where_nothing_is_learned_nothing_is_written(config):
-    with pytest.raises(DeqsciError, match="no step made pnp-cnn predict"):
-        adapt(replace(config, steps=2, learning_rate=1.0))
-    assert not config.out.exists()
+def test_where_nothing_is_learned_the_model_stays(config):
+    done = adapt(replace(config, steps=2, learning_rate=1.0))
+    assert done.step == 0 and done.after == done.before
+    kept, first = (zoo.load(name).network.state_dict() for name in (str(config.out), "pnp-cnn"))
+    assert all(torch.equal(kept[name], first[name]) for name in first)
     with pytest.raises(UsageError, match="no weights"):
-        adapt(replace(config, model="gap-tv"))
+        adapt(replace(config, model="gap-tv", overwrite=True))
