@@ -1,7 +1,7 @@
 """Learning without truth: a film is as good as it predicts pixels that its solve was not shown.
 
-Sources: Batson & Royer, Noise2Self, ICML 2019; of measurements, Yaman et al., Magn. Reson. Med. 84
-(2020) 3172.
+Sources: Batson & Royer, Noise2Self, ICML 2019; of measurements, Yaman et al., SSDU, arXiv
+1912.07669.
 """
 
 from __future__ import annotations
