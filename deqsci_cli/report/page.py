@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io.preview import to_8_bits
+from deqsci_cli.io.contrast import to_8_bits
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.report.pictures import encode
 from deqsci_cli.report.plots import Curves, need_matplotlib, plot
@@ -191,7 +191,11 @@ def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
 
     if pictures.measurement is not None:
         brightest = float(np.nanmax(pictures.measurement))
-        pane("coded measurement", to_8_bits(pictures.measurement[None], brightest), moves=False)
+        pane(
+            "coded measurement",
+            to_8_bits(pictures.measurement[None], high=brightest or 1.0),
+            moves=False,
+        )
     if pictures.truth is not None:
         pane("truth", to_8_bits(pictures.truth), moves=True)
     for film, video in zip(scene.films, pictures.films, strict=True):
