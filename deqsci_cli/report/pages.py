@@ -136,14 +136,15 @@ def page_of_run(report: Report, folder: Path, *, read_capture: ReadCapture = loa
     """
     origin = build(_Provenance, plain(report.provenance), part=True)
     config = build(_Config, plain(report.config), part=True)
+    measured = sum(max(1, len(r.recording)) for r in report.measurements)
     counts = [
-        (sum(max(1, len(r.recording)) for r in report.measurements), "measurements"),
+        (measured, "measurement" if measured == 1 else "measurements"),
         (sum(r.status == "converged" for r in report.measurements), "converged"),
         (sum(r.status == "diverged" for r in report.measurements), "diverged"),
         (report.skipped, "from an earlier run"),
         (len(report.failures), "failed"),
     ]
-    summary = ", ".join(f"{n} {what}" for n, what in counts if n or what == "measurements")
+    summary = ", ".join(f"{n} {what}" for n, what in counts if n or what.startswith("meas"))
     models = sorted({r.model for r in report.measurements})
     return Page(
         title=f"Reconstructions by {', '.join(models)}" if models else "Reconstructions",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Errors are small: they are shown this many times larger.
 _ERROR_GAIN = 5
 # So much of the stretched range is kept on either side of it, for the contrast to be moved.
-_SPARE = 0.5
+_SPARE = 0.2
 _MOST_THUMBNAILS = 24
 
 Range = tuple[float, float]

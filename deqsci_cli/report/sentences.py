@@ -1,4 +1,4 @@
-"""What a page says in words: how a run ended and what to do, and how a film fits its measurement."""
+"""What a page says in words: how a run ended, what to do, how a film fits its measurement."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def headings(films: Sequence[Figures]) -> list[Heading]:
         advice = "The warnings beside the films say what is probably wrong, and what mends it."
         found.append(Heading("warned", f"{_of(warned, total)} with a warning", advice))
     if not diverged and not left:
-        text = "The film converged" if total == 1 else f"All {total} films converged"
+        text = "The film converged" if total == 1 else "All films converged"
         found.append(Heading("converged", text))
     return found
 

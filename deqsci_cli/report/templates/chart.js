@@ -50,7 +50,7 @@ function lineChart(series, number, count) {
   const digits = Math.max(0, -Math.floor(Math.log10(ticks[1] - ticks[0]) + 1e-9));
   for (const tick of ticks) {
     svg.append(node("line", { x1: BOX.left, x2: BOX.width - BOX.right, y1: y(tick), y2: y(tick), class: "grid" }));
-    svg.append(node("text", { x: BOX.left - 6, y: y(tick) + 4, class: "right" }, tick.toFixed(digits)));
+    svg.append(node("text", { x: BOX.left - 6, y: y(tick) + 4, class: "end" }, tick.toFixed(digits)));
   }
   const step = Math.max(1, Math.ceil((count - 1) / 7));
   for (let index = 0; index < count; index += step) {

@@ -37,12 +37,13 @@ class Tools {
         dragged ||= Math.hypot(to[0] - from[0], to[1] - from[1]) >= 2;
         if (dragged) this.setLine(from, to);
       };
-      const end = () => {
-        element.removeEventListener("pointermove", move);
-        if (!dragged) this.setPoint(from);
+      const stop = new AbortController();
+      const end = (last) => {
+        stop.abort();
+        if (!dragged && last.type === "pointerup") this.setPoint(from);
       };
-      element.addEventListener("pointermove", move);
-      element.addEventListener("pointerup", end, { once: true });
+      element.addEventListener("pointermove", move, stop);
+      for (const kind of ["pointerup", "pointercancel"]) element.addEventListener(kind, end, stop);
     });
   }
 
@@ -120,7 +121,8 @@ class Tools {
     const chart = lineChart(this.series, (i) => this.player.number(i), count);
     chart.setAttribute("aria-label", describe(this.series, x, y));
     this.trace.querySelector(".chart").replaceChildren(chart);
-    this.trace.querySelector(".legend").replaceChildren(...legend(this.series));
+    this.trace.querySelector(".legend").replaceChildren(
+      ...(this.series.length > 1 ? legend(this.series) : []));
     this.follow(this.player.frame);
   }
 
