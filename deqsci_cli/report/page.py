@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.provenance import plain
 from deqsci_cli.report.players import player_of
-from deqsci_cli.report.plots import Curves, need_matplotlib, plot
+from deqsci_cli.report.plots import HUES, Curves, need_matplotlib, plot
 from deqsci_cli.report.report import Failure, Record
 from deqsci_cli.report.scores import Score
 from deqsci_cli.report.sentences import headings
@@ -76,12 +76,14 @@ class Scene:
         films: what was made.
         pictures: brings them; None where they will not be wanted, after the first `PLAYERS`.
         tol: the tolerance that was asked for, to be marked; None for none.
+        key: which measurement it is of, by its content; None where nothing tells.
     """
 
     title: str
     films: tuple[FilmView, ...]
     pictures: Callable[[], Pictures] | None = None
     tol: float | None = None
+    key: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def render(page: Page) -> str:
         speeds=_SPEEDS,
         script=script,
         script_sha256=digest,
-        style=environment.get_template("page.css").render(),
+        style=environment.get_template("page.css").render(hues=HUES),
         with_figures=any(f is not None for f in figures),
         with_fit=any(isinstance(f, Record) for f in figures),
         with_truth=any(f is not None and f.psnr is not None for f in figures),

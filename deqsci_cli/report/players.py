@@ -91,7 +91,13 @@ def _panes(scene: Scene, pictures: Pictures, kept: Range) -> list[dict[str, Any]
     found: list[dict[str, Any]] = []
 
     def pane(kind: str, caption: str, stack: np.ndarray, held: Range, **more: Any) -> None:
-        empty = {"psnr": None, "verdict": "", "fit": "", "warnings": [], "state": ""}
+        empty: dict[str, Any] = {
+            "psnr": None,
+            "verdict": "",
+            "fit": "",
+            "warnings": [],
+            "state": "",
+        }
         grey = to_8_bits(stack, *held)
         about = {"kind": kind, "caption": caption, "stack": grey, "range": held}
         found.append(empty | about | more)
@@ -116,13 +122,14 @@ def _words(film: FilmView, step: int) -> dict[str, Any]:
     """What is said beside a film, so that none looks trusted that the data contradict."""
     figures = film.figures
     warnings = warnings_of(figures)
-    diverged = getattr(figures, "status", "") == "diverged"
+    status = getattr(figures, "status", "")
+    unsettled = status if status in ("diverged", "max_iter") else ""
     return {
         "psnr": (getattr(figures, "frame_psnr", None) or ())[::step] or None,
         "verdict": verdict(figures),
         "fit": fit_sentence(figures),
         "warnings": warnings,
-        "state": "diverged" if diverged else "warned" if warnings else "",
+        "state": f"{unsettled} warned" if warnings else unsettled,
     }
 
 

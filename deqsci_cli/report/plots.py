@@ -28,6 +28,8 @@ AXES = {
 
 # Stands for the page's own colour of text until the SVG is written.
 _INK = "#0a0b0c"
+#: the colours of films, light enough for a dark page
+HUES = ("#3b82d6", "#d9730d", "#2a9d5c", "#c94f44", "#8e5cc4", "#8a7a2b")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "deqsci",
     "svg.fonttype": "none",
@@ -122,6 +124,7 @@ def _draw(axes: Axes, curves: Curves, xlabel: str, ylabel: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     lines = []
+    axes.set_prop_cycle(color=HUES)
     for x, y in curves.values():
         xs = [float("nan") if v is None else v for v in x]
         ys = [float("nan") if v is None else v for v in y]

@@ -23,10 +23,16 @@ function describe(series, x, y) {
   return `intensity over the frames at column ${x}, row ${y}: ${of.join("; ")}`;
 }
 
+// Films have the colours of the page's other plots; truth has none.
+function hue(series, index) {
+  if (series[index].kind === "truth") return "truth-line";
+  return `s${series.slice(0, index).filter(({ kind }) => kind !== "truth").length % 6}`;
+}
+
 function legend(series) {
   return series.map(({ label }, index) => {
     const entry = document.createElement("span");
-    entry.className = `series s${index % 6}`;
+    entry.className = `series ${hue(series, index)}`;
     entry.textContent = label;
     return entry;
   });
@@ -60,7 +66,7 @@ function lineChart(series, number, count) {
   svg.append(node("line", { y1: BOX.top, y2: bottom, class: "now" }));
   series.forEach(({ values }, index) => {
     const points = values.map((value, i) => `${chartX(i, count)},${y(value)}`).join(" ");
-    svg.append(node("polyline", { points, class: `series s${index % 6}` }));
+    svg.append(node("polyline", { points, class: `series ${hue(series, index)}` }));
   });
   return svg;
 }

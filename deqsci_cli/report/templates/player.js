@@ -148,7 +148,7 @@ class Player {
     this.drawWipe?.();
     for (const reading of this.readings) {
       const value = reading.dataset.psnr.split(" ")[this.frame];
-      reading.textContent = isFinite(value) ? `${Number(value).toFixed(1)} dB` : "";
+      reading.textContent = isFinite(value) ? `this frame ${Number(value).toFixed(1)} dB` : "";
     }
     for (const button of this.marks) {
       const next = this.marks[this.marks.indexOf(button) + 1];

@@ -24,6 +24,7 @@ class Tools {
   listen(element) {
     const marks = document.createElementNS(SVG, "svg");
     marks.setAttribute("class", "marks");
+    marks.setAttribute("aria-hidden", "true");
     marks.setAttribute("viewBox", `0 0 ${this.player.width} ${this.player.height}`);
     element.append(marks);
     element.addEventListener("pointerdown", (event) => {
@@ -113,6 +114,7 @@ class Tools {
     const [x, y] = this.point;
     this.series = this.player.compared.map((film) => ({
       label: film.label,
+      kind: film.kind,
       values: Array.from({ length: film.length }, (_, frame) => this.intensity(film, frame, x, y)),
     }));
     this.trace.hidden = false;
