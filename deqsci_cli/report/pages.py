@@ -100,13 +100,13 @@ def page_of_run(
     config = build(_Config, plain(report.config), part=True)
     measured = sum(max(1, len(r.recording)) for r in report.measurements)
     counts = [
-        (measured, "measurement" if measured == 1 else "measurements"),
-        (sum(r.status == "converged" for r in report.measurements), "converged"),
-        (sum(r.status == "diverged" for r in report.measurements), "diverged"),
         (report.skipped, "from an earlier run"),
         (len(report.failures), "failed"),
     ]
-    summary = ", ".join(f"{n} {what}" for n, what in counts if n or what.startswith("meas"))
+    made = [f"{measured} measurement{'' if measured == 1 else 's'}"]
+    if measured != (films := len(report.measurements)):
+        made[0] += f" in {films} film{'' if films == 1 else 's'}"
+    summary = ", ".join(made + [f"{n} {what}" for n, what in counts if n])
     models = sorted({r.model for r in report.measurements})
     return Page(
         title=f"Reconstructions by {', '.join(models)}" if models else "Reconstructions",

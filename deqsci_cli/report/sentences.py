@@ -21,6 +21,10 @@ _RAN_AWAY = (
     "Do not trust these films: try another model or solver, and check the mask with "
     "deqsci inspect --mask."
 )
+_WRONG = (
+    "Read what stands beside the film before you trust it: it says what is probably wrong, and what "
+    "mends it."
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ def headings(films: Sequence[Figures]) -> list[Heading]:
     found = []
     if diverged:
         found.append(Heading("diverged", f"{_of(diverged, total)} diverged", _RAN_AWAY))
+    if warned:
+        have = "has a warning" if warned == 1 else "have warnings"
+        found.append(Heading("warned", f"{_of(warned, total)} {have}", _WRONG))
     if left:
         found.append(Heading("max_iter", f"{_of(left, total)} did not converge", _MORE))
-    if warned:
-        advice = "The warnings beside the films say what is probably wrong, and what mends it."
-        found.append(Heading("warned", f"{_of(warned, total)} with a warning", advice))
-    if not diverged and not left:
+    if not found:
         text = "The film converged" if total == 1 else "All films converged"
         found.append(Heading("converged", text))
     return found

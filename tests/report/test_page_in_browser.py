@@ -274,7 +274,7 @@ def test_a_film_that_the_data_contradict_never_looks_trusted(opened):
     assert "did not converge" in left
     head = find(page, "header").text
     assert "1 of 4 films diverged" in head and "--max-iter" in head
-    assert "1 of 4 films did not converge" in head and "1 of 4 films with a warning" in head
+    assert "1 of 4 films did not converge" in head and "1 of 4 films has a warning" in head
     assert "All films converged" not in head
     marked = page.find_elements("css selector", "figure.warned, figure.diverged")
     assert len(marked) == 2
