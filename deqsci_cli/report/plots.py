@@ -40,8 +40,9 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
 }
 
+_MOST_TICKS = 7
 # Below this a logarithmic axis has powers of ten, as the table has them.
-_PLAIN = 0.01
+_PLAIN = 5e-4
 # Decades along an axis: with more than the first only they are numbered, with more than the second
 # one number is between two of them.
 _MANY, _FEW = 2.0, 1.0
@@ -130,8 +131,8 @@ def _draw(axes: Axes, curves: Curves, xlabel: str, ylabel: str) -> None:
         ys = [float("nan") if v is None else v for v in y]
         lines += axes.plot(xs, ys, "o-", markersize=3, linewidth=1.4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    if all(isinstance(x, range) for x, _ in curves.values()):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # evaluations and frames
+    counted = all(isinstance(x, range) for x, _ in curves.values())  # evaluations, frames
+    axes.xaxis.set_major_locator(MaxNLocator(_MOST_TICKS, integer=counted))
     if len(curves) > 1:
         legend = axes.legend(lines, [str(number) for number in range(len(lines))])
         for text, name in zip(legend.get_texts(), curves, strict=True):

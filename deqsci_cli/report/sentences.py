@@ -22,8 +22,8 @@ _RAN_AWAY = (
     "deqsci inspect --mask."
 )
 _WRONG = (
-    "Read what stands beside the film before you trust it: it says what is probably wrong, and what "
-    "mends it."
+    "Read what stands beside the film before you trust it: it says what is probably wrong, and "
+    "what mends it."
 )
 
 

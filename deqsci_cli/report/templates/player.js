@@ -98,8 +98,10 @@ class Player {
     this.wiped = this.find(".wipe");
     if (!this.wiped) return;
     const [first, second] = ["first", "second"].map((name) => this.find(`.wipe-${name}`));
-    second.value = this.compared.length - 1;
-    first.value = this.compared.length - 2;
+    const films = this.compared.filter(({ kind }) => kind === "film");
+    const pair = films.length > 1 ? films : this.compared;
+    first.value = this.compared.indexOf(pair[0]);
+    second.value = this.compared.indexOf(pair[1]);
     const canvas = this.wiped.querySelector("canvas");
     canvas.width = this.compared[0].width;
     canvas.height = this.compared[0].height;
