@@ -50,7 +50,8 @@ def stretch(films: Iterable[np.ndarray]) -> tuple[float, float]:
         films: of any shapes, in units of white. What is not finite does not count.
     """
     values = [np.ravel(film) for film in films]
-    step = math.ceil(sum(map(len, values)) / _ENOUGH) or 1
+    # An odd step: an even one would see every second column of a picture alone.
+    step = math.ceil(sum(map(len, values)) / _ENOUGH) | 1
     joined = np.concatenate([each[::step] for each in values] or [np.zeros(0)])
     joined = joined[np.isfinite(joined)]
     if not len(joined):

@@ -53,12 +53,11 @@ def player_of(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
         "size": f"{width}×{height}×{frames}",
         "width": width,
         "height": height,
-        "shown": encoded.size or (height, width),
         "window": window,
         "range": kept,
         "thumbnails": sorted({round(i) for i in np.linspace(0, frames - 1, _MOST_THUMBNAILS)}),
         "resolution": (0.5 + encoded.error) * (kept[1] - kept[0]) / 255,
-        "honesty": _honesty(compared, kept, encoded),
+        "honesty": _honesty(pictures, kept, encoded),
         "charts": charts,
         "missing": missing,
     }
@@ -133,14 +132,15 @@ def _words(film: FilmView, step: int) -> dict[str, Any]:
     }
 
 
-def _honesty(compared: Sequence[np.ndarray], kept: Range, encoded: Encoded) -> str:
+def _honesty(pictures: Pictures, kept: Range, encoded: Encoded) -> str:
     """How exact the values are that a reader takes from the pictures."""
     step = (kept[1] - kept[0]) / 255
     text = (
         f"Values are read from pictures of 8 bits: steps of {step:.2g} from {kept[0]:.3g} to "
         f"{kept[1]:.3g} (1 is white)"
     )
-    if any(((video < kept[0]) | (video > kept[1])).any() for video in compared):
+    shown = [video for video in (pictures.truth, *pictures.films) if video is not None]
+    if any(((video < kept[0]) | (video > kept[1])).any() for video in shown):
         text += ", what lies beyond is cut"
     if encoded.error:
         off = (0.5 + encoded.error) * step
