@@ -62,6 +62,11 @@ def reconstruct(
         str, typer.Option("--format", help="Of the films: tif, mat or h5.")
     ] = "tif",
     preview: Annotated[str, typer.Option(help="Any of gif,png,mp4, or none.")] = "gif",
+    contrast: Annotated[
+        str,
+        typer.Option(help="Of previews: auto (percentiles), full (0 to white), or LOW,HIGH."),
+    ] = "auto",
+    fps: Annotated[float, typer.Option(help="Frames a second of .gif and .mp4.")] = 10.0,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, a page that plays the films.")
     ] = False,
@@ -96,6 +101,7 @@ def reconstruct(
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
     from deqsci_cli.engine.batch.plan import plan
+    from deqsci_cli.io import Look
     from deqsci_cli.runtime.device import keep_freed_memory
 
     keep_freed_memory()
@@ -124,6 +130,7 @@ def reconstruct(
         seed=seed,
         format=film_format,
         previews=() if preview == "none" else tuple(p.strip() for p in preview.split(",")),
+        look=Look(contrast, fps),
         page=report,
         overwrite=overwrite,
         resume=resume,

@@ -12,17 +12,24 @@ from deqsci_cli.cli import console, options
 
 
 def view(
-    file: Annotated[Path, typer.Argument(help="A film, a report.json, or a folder with one.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Films, report.json files, or folders with one.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; else it lies beside the file.")
+        Path | None,
+        typer.Option("--out", "-o", help="The page; else it lies beside the (first) file."),
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write a page that plays a reconstruction; it opens from disk, without a server."""
-    from deqsci_cli.report.pages import view as run
+    """Write a page that plays a reconstruction; it opens from disk, without a server.
 
-    page = run(file, out, overwrite=overwrite)
+    Of several films or folders of the same captures it is a comparison, side by side:
+    deqsci view films-pnp/ films-gap-tv/ --open
+    """
+    from deqsci_cli.report.viewing import view as run
+
+    page = run(files, out, overwrite=overwrite)
     console.out.print(str(page), soft_wrap=True)
     if open_it and not webbrowser.open(page.absolute().as_uri()):
         console.note("no browser could be opened here; open the page by hand")

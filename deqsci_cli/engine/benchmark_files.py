@@ -75,7 +75,7 @@ def write_outputs(
     if config.page:
         page = Page(
             title=f"Benchmark of {', '.join(config.models)}",
-            summary=f"{len(result.scenes)} measurements on {provenance['device']}, "
+            summary=f"{_counted(len(result.scenes))} on {provenance['device']}, "
             f"{provenance['created']}",
             scenes=result.scenes,
             facts=provenance,
@@ -90,6 +90,10 @@ def write_outputs(
             text = texts[file.suffix[1:]]
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return files
+
+
+def _counted(scenes: int) -> str:
+    return "1 measurement" if scenes == 1 else f"{scenes} measurements"
 
 
 def _outputs(config: BenchmarkConfig, out: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.neighbours import Neighbours, looks_like_sequence
-from deqsci_cli.io.preview import need_preview, shown_frames, write_preview
+from deqsci_cli.io.preview import Look, need_preview, shown_frames, write_preview
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.io.stack import read_camera_picture, read_mask
@@ -32,6 +32,7 @@ __all__ = [
     "CaptureHeader",
     "FileSummary",
     "Film",
+    "Look",
     "Neighbours",
     "OwnFilmError",
     "ReadOptions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +16,46 @@ from PIL.PngImagePlugin import PngInfo
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.atomic import atomic_write, check_absent
+from deqsci_cli.io.contrast import parse_contrast, stretch, to_8_bits
 from deqsci_cli.io.formats import checked_suffix
+from deqsci_cli.io.montage import montage
 from deqsci_cli.io.provenance import to_json
 
-_GAP = 2  # pixels between the frames of a montage
-_GAP_GREY = 128
 # More frames of a recording than these are of no use in a picture, and take too long to load.
 _MOST_FRAMES = 240
+# GIF counts in hundredths of a second.
+_MOST_FPS = 100.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """How previews show a film.
+
+    Attributes:
+        contrast: which intensities are black and white, as `contrast.parse_contrast` reads it.
+        fps: frames a second, of .gif and .mp4.
+    """
+
+    contrast: str = "auto"
+    fps: float = 10.0
+
+    def __post_init__(self) -> None:
+        parse_contrast(self.contrast)
+        if not 0 < self.fps <= _MOST_FPS:
+            raise UsageError(
+                f"a preview plays at most {_MOST_FPS:g} frames a second, not {self.fps:g}",
+                hint="--fps 10",
+            )
+
+    def decisive(self, kind: str) -> str:
+        """What decides the bytes of a preview of this kind, besides the film.
+
+        >>> Look().decisive(".png"), Look("0,1.0").decisive(".gif")
+        ('auto', '(0.0, 1.0), 10 fps')
+        """
+        levels = parse_contrast(self.contrast)
+        shown = self.contrast if levels is None else str(levels)
+        return shown if kind == ".png" else f"{shown}, {self.fps:g} fps"
 
 
 def write_preview(
@@ -29,17 +63,19 @@ def write_preview(
     frames: np.ndarray,
     *,
     overwrite: bool,
-    fps: float = 10.0,
+    look: Look | None = None,
+    step: int = 1,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write frames (T, H, W) in [0, 1] (clipped) with 8 bits, by the ending of `path`.
+    """Write frames (T, H, W) in units of white with 8 bits, by the ending of `path`.
 
     .gif repeats for ever; .png is a montage, read row by row; .mp4 (H.264) needs the package
     `av`, and odd sizes are padded by repeating the last row or column. The provenance goes into
     the GIF's comment, a PNG text chunk, the MP4's comment.
 
     Args:
-        fps: frames a second, of .gif and .mp4.
+        look: contrast and speed; `Look()` where none is given.
+        step: of the film, one of so many frames is among these.
 
     Raises:
         UsageError: for another ending, frames that are not (T, H, W), or `av` missing.
@@ -49,10 +85,9 @@ def write_preview(
     suffix = checked_suffix(target, (".gif", ".png", ".mp4"))
     if frames.ndim != 3 or 0 in frames.shape:
         raise UsageError(f"a preview needs frames (T, H, W), not {frames.shape}", path=target)
-    if not fps > 0:
-        raise UsageError(f"a preview needs a positive number of frames a second, not {fps}")
     check_absent([target], overwrite=overwrite)
-    shown = to_8_bits(frames)
+    look = look or Look()
+    shown = to_8_bits(frames, *(parse_contrast(look.contrast) or stretch([frames])))
     text = to_json(provenance or {})
     # Encoded in memory first: these libraries try again on a full disk while they are torn down.
     if suffix == ".gif":
@@ -62,7 +97,7 @@ def write_preview(
             plugin="pillow",
             extension=".gif",
             is_batch=True,  # or a width of 1 to 4 would pass for colours
-            duration=1000 / fps,
+            duration=1000 / look.fps,
             loop=0,
             comment=text.encode(),
         )
@@ -70,10 +105,10 @@ def write_preview(
         info = PngInfo()
         info.add_text("provenance", text)
         encoded = iio.imwrite(
-            "<bytes>", montage(shown), plugin="pillow", extension=".png", pnginfo=info
+            "<bytes>", montage(shown, step), plugin="pillow", extension=".png", pnginfo=info
         )
     else:
-        encoded = _encode_mp4(shown, fps, text)
+        encoded = _encode_mp4(shown, look.fps, text)
     with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(encoded)
 
@@ -85,30 +120,6 @@ def shown_frames(count: int) -> slice:
     (slice(None, None, 1), slice(None, None, 3))
     """
     return slice(None, None, max(1, math.ceil(count / _MOST_FRAMES)))
-
-
-def to_8_bits(frames: np.ndarray, white: float = 1.0) -> np.ndarray:
-    """Intensities as 8-bit grey, clipped to `[0, white]`."""
-    scaled: np.ndarray = np.nan_to_num(frames) / (white or 1.0)
-    return np.asarray(np.rint(scaled.clip(0, 1) * 255), np.uint8)
-
-
-def montage(frames: np.ndarray) -> np.ndarray:
-    """Frames (T, H, W) uint8 in a grid as near to a square as it goes, a thin gap between them."""
-    count, height, width = frames.shape
-    columns = min(
-        range(1, count + 1),
-        key=lambda n: abs(math.log(n * width / (math.ceil(count / n) * height))),
-    )
-    rows = math.ceil(count / columns)
-    sheet = np.full(
-        (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP), _GAP_GREY, np.uint8
-    )
-    for index, frame in enumerate(frames):
-        top = index // columns * (height + _GAP)
-        left = index % columns * (width + _GAP)
-        sheet[top : top + height, left : left + width] = frame
-    return sheet
 
 
 def need_preview(kind: str) -> None:

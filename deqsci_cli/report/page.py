@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io.preview import to_8_bits
 from deqsci_cli.io.provenance import plain
-from deqsci_cli.report.pictures import encode
-from deqsci_cli.report.plots import Curves, need_matplotlib, plot
+from deqsci_cli.report.players import player_of
+from deqsci_cli.report.plots import HUES, Curves, need_matplotlib, plot
 from deqsci_cli.report.report import Failure, Record
 from deqsci_cli.report.scores import Score
+from deqsci_cli.report.sentences import headings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 #: captures whose films are shown; the table has all
 PLAYERS = 24
 
-# Small enough to mail, and a little left for what the table takes.
-_BYTES = 2_900_000
-# Errors are small: they are shown this many times larger.
-_ERROR_GAIN = 5
+# Small enough to mail, and a little left for what the table and the scripts take.
+_BYTES = 2_850_000
+_SCRIPTS = ("film.js", "chart.js", "tools.js", "player.js", "page.js")
+# Frames a second.
+_SPEEDS = (1, 2, 5, 10, 20, 30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +76,14 @@ class Scene:
         films: what was made.
         pictures: brings them; None where they will not be wanted, after the first `PLAYERS`.
         tol: the tolerance that was asked for, to be marked; None for none.
+        key: which measurement it is of, by its content; None where nothing tells.
     """
 
     title: str
     films: tuple[FilmView, ...]
     pictures: Callable[[], Pictures] | None = None
     tol: float | None = None
+    key: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -122,17 +125,19 @@ def render(page: Page) -> str:
     shown = page.scenes[:PLAYERS]
     charts = [_charts(scene) for scene in shown]
     share = (_BYTES - sum(len(svg) for each in charts for svg in each)) / max(1, len(shown))
-    players = [_player(scene, each, share) for scene, each in zip(shown, charts, strict=True)]
+    players = [player_of(scene, each, share) for scene, each in zip(shown, charts, strict=True)]
     figures = [film.figures for scene in page.scenes for film in scene.films]
     environment = _environment()
-    script = environment.get_template("page.js").render()
+    script = _script(environment)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text: str = environment.get_template("page.html").render(
         page=page,
+        headings=headings(figures),
         players=players,
+        speeds=_SPEEDS,
         script=script,
         script_sha256=digest,
-        style=environment.get_template("page.css").render(),
+        style=environment.get_template("page.css").render(hues=HUES),
         with_figures=any(f is not None for f in figures),
         with_fit=any(isinstance(f, Record) for f in figures),
         with_truth=any(f is not None and f.psnr is not None for f in figures),
@@ -149,11 +154,23 @@ def _environment() -> Environment:
 
     return Environment(
         loader=PackageLoader("deqsci_cli.report"),
-        autoescape=lambda name: name == "page.html",
+        autoescape=lambda name: str(name).endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _script(environment: Environment) -> str:
+    """All scripts as one, after the colours that they show intensities in."""
+    from matplotlib import colormaps
+
+    shades = np.arange(256, dtype=np.uint8)
+    tables = {"grey": np.repeat(shades[:, None], 3, axis=1)}
+    tables |= {name: colormaps[name](shades, bytes=True)[:, :3] for name in ("viridis", "inferno")}
+    colours = {name: table.tobytes().hex() for name, table in tables.items()}
+    parts = [environment.get_template(name).render() for name in _SCRIPTS]
+    return "\n".join(['"use strict";', f"const COLOURS = {json.dumps(colours)};", *parts])
 
 
 def _charts(scene: Scene) -> list[str]:
@@ -176,61 +193,3 @@ def _charts(scene: Scene) -> list[str]:
         for name, xlabel, ylabel, how in kinds
         if (lines := curves(name))
     ]
-
-
-def _player(scene: Scene, charts: list[str], share: float) -> dict[str, Any]:
-    """What the template shows of a scene."""
-    assert scene.pictures is not None
-    pictures = scene.pictures()
-    stacks: list[np.ndarray] = []
-    panes: list[dict[str, Any]] = []
-
-    def pane(caption: str, stack: np.ndarray, **more: Any) -> None:
-        stacks.append(stack)
-        panes.append({"caption": caption, "psnr": None, **more})
-
-    if pictures.measurement is not None:
-        brightest = float(np.nanmax(pictures.measurement))
-        pane("coded measurement", to_8_bits(pictures.measurement[None], brightest), moves=False)
-    if pictures.truth is not None:
-        pane("truth", to_8_bits(pictures.truth), moves=True)
-    for film, video in zip(scene.films, pictures.films, strict=True):
-        if video is None:
-            continue
-        frames, height, width = video.shape
-        frame_psnr = (getattr(film.figures, "frame_psnr", None) or ())[:: pictures.step] or None
-        pane(film.label, to_8_bits(video), moves=True, psnr=frame_psnr)
-        if pictures.truth is not None:
-            error = np.abs(np.clip(video[: len(pictures.truth)], 0, 1) - pictures.truth)
-            pane(f"error of {film.label} × {_ERROR_GAIN}", _heat(error * _ERROR_GAIN), moves=True)
-    encoded, size = encode(stacks, share)
-    for each, uris in zip(panes, encoded, strict=True):
-        each["uris"] = uris
-    missing = list(pictures.missing)
-    if size is not None:
-        missing.append(f"Shown at {size[1]}×{size[0]} of {width}×{height} pixels.")
-    return {
-        "title": scene.title,
-        "panes": panes,
-        "frames": frames,
-        "size": f"{width}×{height}×{frames}",
-        "width": width,
-        "height": height,
-        "charts": charts,
-        "missing": missing,
-        "warnings": _warnings(scene),
-    }
-
-
-def _warnings(scene: Scene) -> list[str]:
-    """What is probably wrong, once where several films have it."""
-    found = [w for film in scene.films for w in getattr(film.figures, "warnings", ())]
-    return [f"Warning: {sentence}." for sentence in dict.fromkeys(found)]
-
-
-def _heat(values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] as colours of a scale, dark for 0."""
-    from matplotlib import colormaps
-
-    colours: np.ndarray = colormaps["magma"](np.clip(values, 0, 1), bytes=True)[..., :3]
-    return np.ascontiguousarray(colours)

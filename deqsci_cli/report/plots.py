@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.report.scores import Score, line_of, mean_scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 #: what a sweep's values are
 AXES = {
@@ -25,6 +28,8 @@ AXES = {
 
 # Stands for the page's own colour of text until the SVG is written.
 _INK = "#0a0b0c"
+#: the colours of films, light enough for a dark page
+HUES = ("#3b82d6", "#d9730d", "#2a9d5c", "#c94f44", "#8e5cc4", "#8a7a2b")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "deqsci",
     "svg.fonttype": "none",
@@ -34,6 +39,13 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "grid.color"), _INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
 }
+
+_MOST_TICKS = 7
+# Below this a logarithmic axis has powers of ten, as the table has them.
+_PLAIN = 5e-4
+# Decades along an axis: with more than the first only they are numbered, with more than the second
+# one number is between two of them.
+_MANY, _FEW = 2.0, 1.0
 
 Values = Sequence[float | None]
 Curves = Mapping[str, tuple[Values, Values]]
@@ -65,15 +77,17 @@ def plot(
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 2.8))
-        axes = figure.add_axes((0.18, 0.17, 0.79, 0.8))
+        figure = Figure(figsize=(4.8, 3), layout="constrained")
+        axes = figure.subplots()
         _draw(axes, curves, xlabel, ylabel)
-        if log:
-            axes.set(yscale="log")
-            axes.yaxis.set_major_formatter("{x:.0e}")  # as the table has it
         if level is not None:
             axes.axhline(level, color=_INK, linestyle=":", linewidth=1)
-        return _svg(figure)
+        if log:
+            axes.set(yscale="log")
+            _ticks(axes.yaxis)
+        return _svg(
+            figure, f"{ylabel} against {xlabel}: {', '.join(map(_told, curves, curves.values()))}"
+        )
 
 
 def plot_sweep(scores: Sequence[Score], swept: str) -> str:
@@ -93,11 +107,13 @@ def plot_sweep(scores: Sequence[Score], swept: str) -> str:
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, curves("value"), AXES[swept], "PSNR (dB), mean")
         _draw(right, curves("seconds"), "seconds a measurement, mean", "")
-        _logarithmic(right)
+        right.set(xscale="log")
+        _ticks(right.xaxis)
         if swept == "tol":
-            _logarithmic(left)
+            left.set(xscale="log")
             left.invert_xaxis()
-        return _svg(figure)
+            _ticks(left.xaxis)
+        return _svg(figure, f"mean PSNR against {AXES[swept]}, and against seconds")
 
 
 def standalone(svg: str) -> str:
@@ -106,30 +122,47 @@ def standalone(svg: str) -> str:
 
 
 def _draw(axes: Axes, curves: Curves, xlabel: str, ylabel: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     lines = []
+    axes.set_prop_cycle(color=HUES)
     for x, y in curves.values():
         xs = [float("nan") if v is None else v for v in x]
         ys = [float("nan") if v is None else v for v in y]
         lines += axes.plot(xs, ys, "o-", markersize=3, linewidth=1.4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    counted = all(isinstance(x, range) for x, _ in curves.values())  # evaluations, frames
+    axes.xaxis.set_major_locator(MaxNLocator(_MOST_TICKS, integer=counted))
     if len(curves) > 1:
         legend = axes.legend(lines, [str(number) for number in range(len(lines))])
         for text, name in zip(legend.get_texts(), curves, strict=True):
             text.set(parse_math=False, text=name)  # as it is: "$x$" would mean something
 
 
-def _logarithmic(axes: Axes) -> None:
-    """A logarithmic x axis with so few numbers that they do not run into each other."""
+def _ticks(axis: Axis) -> None:
+    """Numbers of one style along a logarithmic axis, so few that they do not run together."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set(xscale="log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low)
+    subs = (1.0,) if decades > _MANY else (1.0, 3.0) if decades > _FEW else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:g}" if low >= _PLAIN else "{x:.0e}")
+    axis.set_minor_formatter(NullFormatter())
 
 
-def _svg(figure: Any) -> str:
+def _told(name: str, curve: tuple[Values, Values]) -> str:
+    """A curve in words, for who does not see it."""
+    known = [value for value in curve[1] if value is not None and math.isfinite(value)]
+    if not known:
+        return f"{name} has no values"
+    return f"{name} from {known[0]:.3g} to {known[-1]:.3g}"
+
+
+def _svg(figure: Any, description: str) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     svg = text.getvalue()
-    return svg[svg.index("<svg ") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg ") :].replace(_INK, "currentColor")
+    label = escape(description, {'"': "&quot;"})
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -82,8 +83,9 @@ def test_a_sweep_of_the_tolerance(run, capture, tmp_path):
     assert all(score["residual"] <= score["value"] for score in scores)
     assert sorted({score["evaluations"] for score in scores}) == [s["evaluations"] for s in scores]
     drawn = (tmp_path / "b" / "benchmark.svg").read_text()
-    assert ">0.001</text>" in drawn and ">0.005</text>" in drawn  # numbers, and not too many
-    assert ">0.004</text>" not in drawn
+    numbers = re.findall(r">(\d+e.\d+)</text>", drawn)
+    assert 2 <= len(numbers) <= 4  # of one style, and not too many
+    assert not re.search(r">0\.00\d", drawn)
 
 
 def test_a_shift_is_the_cameras(run, capture, tmp_path):

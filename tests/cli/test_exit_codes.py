@@ -51,6 +51,8 @@ def test_1_diverged(deqsci, capture, exploding_model):
         ("--device", "tpu"),
         ("--format", "avi"),
         ("--preview", "jpg"),
+        ("--contrast", "bright"),
+        ("--fps", "0"),
         ("--measurements", "a"),
         ("--measurements", "::0"),
         ("--dtype", "int8"),

@@ -107,6 +107,12 @@ def test_previews(run, capture, tmp_path):
     assert iio.imread(tmp_path / "o" / "scene_0.gif").shape[:3] == (8, 32, 40)
     assert iio.imread(tmp_path / "o" / "scene_0.mp4", plugin="pyav").shape[:3] == (8, 32, 40)
     assert iio.imread(tmp_path / "o" / "scene_0.png").ndim == 2
+    again = ("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "o", "--resume")
+    run(*again, "--preview", "gif", "--contrast", "full", "--fps", "25", "--measurements", "0")
+    assert iio.immeta(tmp_path / "o" / "scene_0.gif")["duration"] == 40
+    film = tifffile.imread(tmp_path / "o" / "scene_0.tif") / 255
+    shown = iio.imread(tmp_path / "o" / "scene_0.gif", mode="L")
+    np.testing.assert_allclose(shown, np.clip(film, 0, 1) * 255, atol=0.51)
     run("reconstruct", capture, "--model", "gap-tv", "-o", tmp_path / "p", "--preview", "none")
     assert not list((tmp_path / "p").glob("*.gif"))
 

@@ -38,13 +38,13 @@ def test_a_run_and_view_make_the_same_page(run, folder):
     shown = run("view", folder)  # replaces a page of our own
     assert shown.stdout.strip() == str(folder / "report.html")
     assert (folder / "report.html").read_text() == page
-    assert page.count('class="player"') == 4 and "coded measurement" in page
+    assert page.count('<section class="player') == 4 and "coded measurement" in page
 
 
 def test_view_of_one_film(run, folder):
     run("view", folder / "scene_1.tif")
     page = (folder / "scene_1.html").read_text()
-    assert page.count('class="player"') == 1 and "coded measurement" in page
+    assert page.count('<section class="player') == 1 and "coded measurement" in page
     report = json.loads((folder / "report.json").read_text())
     assert f"{report['measurements'][1]['residual']:.1e}" in page
 
@@ -100,59 +100,34 @@ def test_open_shows_the_page_in_the_browser(run, folder, monkeypatch, opened):
     assert ("no browser" in shown.stderr) == (not opened)
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A headless Chromium that tells what its console says."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (browser and driver):
-        pytest.skip("needs Chromium and its driver (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    profile = tmp_path_factory.mktemp("chromium")
-    for flag in (
-        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-        f"user-data-dir={profile}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield made
-    made.quit()
-
-
 @pytest.fixture
 def page(chromium, folder):
     """The run's page in the browser, its films at rest."""
     chromium.set_window_size(1280, 1000)
+    chromium.get_log("browser")  # what was said of an earlier page
     chromium.get((folder / "report.html").as_uri())
     for button in chromium.find_elements("css selector", "[aria-label=pause]"):
         button.click()
     return chromium
 
 
-# The frame that a player shows in the last of its stacks but the error's, as grey values.
+# The intensities of the frame that a player shows of its film; the sliders tell black and white.
 SEEN = """
-const stacks = arguments[0].querySelectorAll('.stack.moves');
-const image = stacks[stacks.length > 1 ? 1 : 0].querySelector('img:not([hidden])');
-const canvas = document.createElement('canvas');
-canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
-const context = canvas.getContext('2d');
-context.drawImage(image, 0, 0);
-const pixels = [...context.getImageData(0, 0, canvas.width, canvas.height).data];
-return pixels.filter((_, i) => i % 4 == 0);
+const canvas = arguments[0].querySelector('.film canvas');
+const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+const [black, white] = arguments[0].dataset.window.split(' ').map(Number);
+return [...pixels].filter((_, i) => i % 4 == 0).map((v) => black + v / 255 * (white - black));
 """
 
 
 def seen(page, player, shape):
-    return np.array(page.execute_script(SEEN, player), float).reshape(shape) / 255
+    return np.array(page.execute_script(SEEN, player), float).reshape(shape)
 
 
 def test_the_slider_and_the_keys_choose_the_frame(page, folder):
     film = tifffile.imread(folder / "scene_0.tif") / 255.0
     player = page.find_element("id", "scene-1")
-    slider = player.find_element("css selector", "input[type=range]")
+    slider = player.find_element("class name", "frame")
     last = len(film) - 1
 
     def shows(index):

@@ -32,8 +32,8 @@ from deqsci_cli.errors import UsageError
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.registry import ARCHITECTURES
 from deqsci_cli.reconstructor import reconstruct as reconstruct_arrays
-from deqsci_cli.report.pages import view
 from deqsci_cli.report.report import Record, Report
+from deqsci_cli.report.viewing import view
 
 T, H, W = 4, 20, 24
 MASK = (np.random.default_rng(3).random((T, H, W)) < 0.5).astype(np.float32)
@@ -387,7 +387,7 @@ def test_a_page_plays_it_as_one(config, folder):
     reconstruct(replace(config, inputs=tuple(files), folders=(path,), page=True))
     html = (config.out / "report.html").read_text()
     assert f"{W}×{H}×{12 * T}" in html and "coded measurement" in html and "truth" in html
-    assert view(config.out / "day.tif").exists()
+    assert view([config.out / "day.tif"]).exists()
 
 
 def test_previews_added_later_are_the_same(config, tmp_path):

@@ -23,7 +23,7 @@ from deqsci_cli.engine.batch.plan import plan
 from deqsci_cli.engine.batch.work import split
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.errors import InputError, ModelError, UsageError
-from deqsci_cli.io import read_film
+from deqsci_cli.io import Look, read_film
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.registry import build
 
@@ -188,8 +188,8 @@ def test_every_setting_either_decides_or_is_known_not_to():
     decides |= {"roi", "sequence"}
     per_film = {"inputs", "measurements", "folders"}
     leaves = {
-        "out", "device", "previews", "page", "overwrite", "resume", "fail_fast", "batch_size",
-        "cluster", "found", "lists",
+        "out", "device", "previews", "look", "page", "overwrite", "resume", "fail_fast",
+        "batch_size", "cluster", "found", "lists",
     }  # fmt: skip
     assert {f.name for f in fields(ReconstructConfig)} == decides | per_film | leaves
 
@@ -318,6 +318,23 @@ class TestPreviews:
             at_once, later = (tmp_path / out / name for out in ("at once", "o"))
             assert at_once.read_bytes() == later.read_bytes()
         assert reconstruct(replace(config, previews=("png",), resume=True)).skipped == 1
+
+    def test_another_look_makes_them_again_and_not_the_film(self, config, tmp_path, monkeypatch):
+        config = replace(config, previews=("gif", "png"))
+        reconstruct(config)
+        monkeypatch.setattr(films, "write_film", None)  # no film may be written again
+        before = {name: (tmp_path / "o" / name).read_bytes() for name in ("a.gif", "a.png")}
+
+        def changed(look):
+            report = reconstruct(replace(config, look=look, resume=True))
+            now = {name: (tmp_path / "o" / name).read_bytes() for name in before}
+            return report.skipped, [name for name in before if now[name] != before[name]]
+
+        assert changed(Look()) == (1, [])
+        assert changed(Look(fps=25.0)) == (0, ["a.gif"])  # a sheet of pictures has no speed
+        assert changed(Look("full", 25.0)) == (0, ["a.gif", "a.png"])
+        assert changed(Look("0,1", 25.0)) == (1, ["a.gif", "a.png"])  # the same in other words
+        assert changed(Look()) == (0, [])
 
     def test_one_that_is_damaged_is_made_again(self, config, tmp_path):
         config = replace(config, previews=("png",))

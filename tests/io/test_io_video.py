@@ -15,7 +15,8 @@ from PIL import Image
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import list_videos, read_film, read_video, read_video_uint8, write_preview
 from deqsci_cli.io.images import luma
-from deqsci_cli.io.preview import montage
+from deqsci_cli.io.montage import montage
+from deqsci_cli.io.preview import Look
 
 
 @pytest.fixture
@@ -174,9 +175,11 @@ class TestPreview:
     whole = np.rint(frames.clip(0, 1) * 255).astype(np.uint8)
     record: dict = {"command": "x", "name": "é", "n": list(range(300))}  # noqa: RUF012
 
+    full = Look("full", 5.0)
+
     def test_gif(self, tmp_path):
         path = tmp_path / "a.gif"
-        write_preview(path, self.frames, overwrite=False, fps=5, provenance=self.record)
+        write_preview(path, self.frames, overwrite=False, look=self.full, provenance=self.record)
         with Image.open(path) as image:
             assert image.n_frames == 5 and image.info["loop"] == 0
             assert image.info["duration"] == 200
@@ -185,27 +188,66 @@ class TestPreview:
 
     def test_png(self, tmp_path):
         path = tmp_path / "a.png"
-        write_preview(path, self.frames, overwrite=False, provenance=self.record)
+        write_preview(path, self.frames, overwrite=False, look=self.full, provenance=self.record)
         with Image.open(path) as image:
             assert json.loads(image.text["provenance"]) == self.record
             sheet = np.asarray(image)
-        np.testing.assert_array_equal(sheet[:11, :17], self.whole[0])
+        # A number in 12 rows above each, 2 pixels between them.
         columns = (sheet.shape[1] + 2) // 19
-        top, left = 3 // columns * 13, 3 % columns * 19
-        np.testing.assert_array_equal(sheet[top : top + 11, left : left + 17], self.whole[3])
+        for index, frame in enumerate(self.whole):
+            top, left = index // columns * 25 + 12, index % columns * 19
+            np.testing.assert_array_equal(sheet[top : top + 11, left : left + 17], frame)
 
     @pytest.mark.parametrize(
-        ("shape", "sheet"),
-        [((4, 10, 10), (22, 22)), ((1, 5, 9), (5, 9)), ((14, 64, 64), (262, 262))],
+        ("shape", "rows", "columns"),
+        [((4, 90, 100), 2, 2), ((1, 5, 9), 1, 1), ((8, 64, 64), 2, 4), ((14, 64, 64), 3, 5)],
     )
-    def test_montage_is_nearly_square(self, shape, sheet):
-        assert montage(np.zeros(shape, np.uint8)).shape == sheet
+    def test_montage_is_nearly_square_and_nearly_full(self, shape, rows, columns):
+        count, height, width = shape
+        label = 12 if count > 1 else 0
+        sheet = montage(np.zeros(shape, np.uint8))
+        assert sheet.shape == (rows * (height + label + 2) - 2, columns * (width + 2) - 2)
+        assert (sheet == 0).sum() >= count * height * width  # what is not film or number is white
+        if count < rows * columns:
+            assert (sheet[-height:, -width:] == 255).all()
+
+    def test_montage_numbers_the_frames_of_the_film(self):
+        black = np.zeros((3, 20, 20), np.uint8)
+        numbered = [montage(black, step)[:12, 44:64] for step in (1, 4)]  # "3" and "9"
+        alone = montage(np.zeros((9, 20, 20), np.uint8))[2 * 34 : 2 * 34 + 12, 44:64]
+        assert (numbered[0] < 255).any() and (numbered[0] != numbered[1]).any()
+        np.testing.assert_array_equal(numbered[1], alone)
+
+    def test_a_dark_film_with_a_hot_pixel_is_stretched(self, tmp_path):
+        film = np.random.default_rng(0).uniform(0.02, 0.1, (4, 40, 50))
+        film[:, 7, 9] = 30.0
+        write_preview(tmp_path / "a.gif", film, overwrite=False)
+        shown = read_video_uint8(tmp_path / "a.gif")
+        low, high = np.percentile(film, (0.1, 99.9))
+        wanted = np.rint(np.clip((film - low) / (high - low), 0, 1) * 255)
+        np.testing.assert_array_equal(shown, wanted)
+        assert np.percentile(shown, 5) < 20 and np.percentile(shown, 95) > 235
+
+    def test_a_film_of_one_grey_is_not_stretched(self, tmp_path):
+        write_preview(tmp_path / "a.gif", np.full((2, 5, 7), 0.4), overwrite=False)
+        assert (read_video_uint8(tmp_path / "a.gif") == 102).all()
+
+    @pytest.mark.parametrize("contrast", ["", "bright", "1", "0.5,0.5", "1,0", "nan,1", "0,inf"])
+    def test_a_contrast_that_is_none(self, contrast):
+        with pytest.raises(UsageError, match="no contrast") as told:
+            Look(contrast)
+        assert "LOW,HIGH" in str(told.value.hint)
+
+    @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), 1e9])
+    def test_a_speed_that_is_none(self, fps):
+        with pytest.raises(UsageError, match="frames a second"):
+            Look(fps=fps)
 
     def test_mp4_of_odd_size(self, tmp_path):
         av = pytest.importorskip("av")
         smooth = np.linspace(0.2, 0.8, 5 * 11 * 17).reshape(5, 11, 17)
         path = tmp_path / "a.mp4"
-        write_preview(path, smooth, overwrite=False, provenance=self.record)
+        write_preview(path, smooth, overwrite=False, look=self.full, provenance=self.record)
         clip = read_video(path)
         assert clip.shape == (5, 12, 18)
         assert np.abs(clip[:, :11, :17] - smooth).mean() < 0.02

@@ -8,7 +8,7 @@ from typing import Any
 
 from deqsci_cli.config import check_seed
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io import formats
+from deqsci_cli.io import Look, formats
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.runtime.device import check_dtype
 
@@ -34,6 +34,7 @@ class ReconstructConfig:
         seed: of PyTorch's generator, for models that draw numbers.
         format: of the films: `tif`, `mat` or `h5`.
         previews: any of `gif`, `png`, `mp4`.
+        look: contrast and speed of these.
         page: write `report.html` as well.
         overwrite: replace what lies there.
         resume: leave what an earlier run has made of the same inputs, model and settings.
@@ -60,6 +61,7 @@ class ReconstructConfig:
     seed: int = 0
     format: str = "tif"
     previews: tuple[str, ...] = ("gif",)
+    look: Look = field(default_factory=Look)
     page: bool = False
     overwrite: bool = False
     resume: bool = False

@@ -75,7 +75,7 @@ def write_outputs(
     # Of the film as it is read back, so that a preview made later is the same.
     shown = as_read(video, capture.scale)
     for preview in job.previews:
-        write_preview(preview, shown, provenance=stamp, overwrite=overwrite)
+        write_preview(preview, shown, look=job.look, provenance=stamp, overwrite=overwrite)
     record = Record(
         input=str(job.input),
         index=job.index,
@@ -93,7 +93,7 @@ def write_outputs(
         **compute_metrics(video, capture.truth_of(job.index)),
     )
     hashes = {file.name: read_version(file).sha256 for file in job.files}
-    write_entry(job.output, replace(begun, outputs=hashes, record=record))
+    write_entry(job.output, replace(begun, outputs=hashes, record=record, looks=job.looks))
     return record
 
 
@@ -108,14 +108,24 @@ def add_previews(order: Order, job: Job) -> Record:
     if entry is None or entry.record is None:
         raise changed(job.output)
     film = read_film(job.output)
-    frames = film.frames[shown_frames(len(film.frames))] if job.recording else film.frames
+    chosen = shown_frames(len(film.frames)) if job.recording else slice(None, None, 1)
+    frames = film.frames[chosen]
     hashes = dict(entry.outputs)
-    for preview in job.missing_previews(hashes, _sha256):
+    for preview in job.missing_previews(hashes, entry.looks, _sha256):
         remove_leftovers(preview)
-        write_preview(preview, frames, provenance=film.provenance, overwrite=True)
+        write_preview(
+            preview,
+            frames,
+            look=job.look,
+            step=chosen.step,
+            provenance=film.provenance,
+            overwrite=True,
+        )
         hashes[preview.name] = read_version(preview).sha256
     record = replace(entry.record, previews=tuple(map(str, job.previews)))
-    write_entry(job.output, replace(entry, run=order.run, outputs=hashes, record=record))
+    looks = entry.looks | job.looks
+    now = replace(entry, run=order.run, outputs=hashes, record=record, looks=looks)
+    write_entry(job.output, now)
     return record
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deqsci_cli.engine.roi import Roi
 from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.io import Look
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.read_options import ReadOptions
 
@@ -38,6 +39,7 @@ class Job:
         index: which of its measurements; the first one of a recording.
         output: the film.
         previews: pictures of it.
+        look: how these show it.
         shape: `(T, H, W)` of one measurement's video.
         keep_film: the film is there already; only previews are missing.
         recording: the measurements of a recording, file by file; none for a measurement alone.
@@ -53,6 +55,7 @@ class Job:
     keep_film: bool = False
     recording: tuple[Stretch, ...] = ()
     window: int = 0
+    look: Look = field(default_factory=Look)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -63,16 +66,32 @@ class Job:
         """The files that it is read from, but for those beside them."""
         return tuple(stretch.input for stretch in self.recording) or (self.input,)
 
+    @property
+    def looks(self) -> dict[str, str]:
+        """What decides each preview besides the film, by its name."""
+        return {path.name: self.look.decisive(path.suffix) for path in self.previews}
+
     def missing_previews(
-        self, hashes: Mapping[str, str], sha256: Callable[[Path], str | None]
+        self,
+        hashes: Mapping[str, str],
+        looks: Mapping[str, str],
+        sha256: Callable[[Path], str | None],
     ) -> list[Path]:
-        """The previews that are not there, or not as they were written.
+        """The previews that are not there, not as they were written, or would look different.
 
         Args:
             hashes: of the files written, by name.
+            looks: what decided them, likewise.
             sha256: the hash of a file, None where it cannot be read.
         """
-        return [p for p in self.previews if p.name not in hashes or sha256(p) != hashes[p.name]]
+        wanted = self.looks
+        return [
+            path
+            for path in self.previews
+            if (name := path.name) not in hashes
+            or looks.get(name) != wanted[name]
+            or sha256(path) != hashes[name]
+        ]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class ManifestEntry:
         made_from: what decided it, as `origin.origin_of_film` lists it.
         outputs: the hashes of the files written, by name; none before they are.
         record: the report's account of it; None before.
+        looks: what decided the previews besides the film, by name.
     """
 
     run: str
@@ -43,6 +44,7 @@ class ManifestEntry:
     made_from: dict[str, Any]
     outputs: dict[str, str] = field(default_factory=dict)
     record: Record | None = None
+    looks: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

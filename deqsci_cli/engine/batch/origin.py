@@ -1,8 +1,9 @@
 """What decides a film. This is the one list of it: `--resume` keeps a film whose list is the same.
 
-Not on it, since they do not change a film: where files lie and what they are called, previews and
-pages, the number of threads, workers and (but for recordings) batches. Tiles are not on it either,
-nor the device: their rounding differs by less than the tolerance of the solver.
+Not on it, since they do not change a film: where files lie and what they are called, pages and
+previews (`Job.looks` is the list of what decides these), the number of threads, workers and (but
+for recordings) batches. Tiles are not on it either, nor the device: their rounding differs by less
+than the tolerance of the solver.
 """
 
 from __future__ import annotations

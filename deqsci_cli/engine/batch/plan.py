@@ -217,6 +217,7 @@ def _jobs(
                 index=index,
                 output=config.out / f"{stem}.{config.format}",
                 previews=tuple(config.out / f"{stem}.{kind}" for kind in config.previews),
+                look=config.look,
                 shape=header.shape,
             )
         )

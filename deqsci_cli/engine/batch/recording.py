@@ -88,7 +88,7 @@ def _make(order: Order, job: Job, on_iteration: OnIteration | None) -> Record:
     notes = (*suiting.notes, *_of_windows(cut, job.window))
     record = _write(order, job, footage, pieces, made_from, notes, overwrite=overwrite)
     hashes = {file.name: read_version(file).sha256 for file in job.files}
-    write_entry(job.output, replace(begun, outputs=hashes, record=record))
+    write_entry(job.output, replace(begun, outputs=hashes, record=record, looks=job.looks))
     remove_pieces(job.output)
     return record
 
@@ -135,7 +135,14 @@ def _write(
     if job.previews:
         shown = as_read(np.concatenate([*_shown(job, pieces, shape[0])]), scale)
         for preview in job.previews:
-            write_preview(preview, shown, provenance=stamp, overwrite=overwrite)
+            write_preview(
+                preview,
+                shown,
+                look=job.look,
+                step=shown_frames(shape[0]).step,
+                provenance=stamp,
+                overwrite=overwrite,
+            )
     beside = footage.first.beside.values()
     return Record(
         input=str(job.input),

@@ -56,7 +56,9 @@ def find_left(jobs: Sequence[Job], run_origin: dict[str, Any], beside: Mapping[s
             _check_owner(job, entry, versions)
         if entry is not None and entry.record is not None and is_file(job.output):
             job = _kept(job, entry, run_origin, beside, versions)
-            if job.keep_film and not job.missing_previews(entry.outputs, versions.sha256):
+            if job.keep_film and not job.missing_previews(
+                entry.outputs, entry.looks, versions.sha256
+            ):
                 left.done[job.output] = entry.record
         left.jobs.append(job)
     return left

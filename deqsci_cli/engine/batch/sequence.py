@@ -82,6 +82,7 @@ def recording_job(
         index=stretches[0].indices[0],
         output=output,
         previews=tuple(config.out / f"{name}.{kind}" for kind in config.previews),
+        look=config.look,
         shape=first.shape,
         recording=stretches,
         window=window_size(first.shape, config.batch_size),

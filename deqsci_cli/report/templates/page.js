@@ -1,82 +1,62 @@
-"use strict";
+// All players, their common speed and colours, the keys, and the table.
 
-const FRAME_MS = 100;
+let players = [];
+let current = null;
+let loops = true;
+let timer = 0;
 
-class Player {
-  constructor(section) {
-    this.section = section;
-    this.frames = Number(section.dataset.frames);
-    this.stacks = [...section.querySelectorAll(".stack.moves")].map((s) => [...s.children]);
-    this.readings = [...section.querySelectorAll(".psnr")];
-    this.button = section.querySelector(".play");
-    this.slider = section.querySelector("input");
-    this.output = section.querySelector("output");
-    this.visible = false;
-    this.button.addEventListener("click", () => this.play(!this.playing));
-    this.slider.addEventListener("input", () => {
-      this.play(false);
-      this.show(Number(this.slider.value));
-    });
-    this.show(0);
-    this.play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
-  }
-
-  show(frame) {
-    this.frame = (frame + this.frames) % this.frames;
-    for (const pictures of this.stacks) {
-      // Truth may be shorter than the film.
-      pictures.forEach((picture, index) => {
-        picture.hidden = index !== Math.min(this.frame, pictures.length - 1);
-      });
-      pictures[0].parentElement.style.opacity = this.frame < pictures.length ? 1 : 0.25;
-    }
-    for (const reading of this.readings) {
-      const value = reading.dataset.psnr.split(" ")[this.frame];
-      reading.textContent = isFinite(value) ? Number(value).toFixed(1) + " dB" : "";
-    }
-    this.slider.value = this.frame;
-    this.output.textContent = `${this.frame + 1} / ${this.frames}`;
-  }
-
-  play(playing) {
-    this.playing = playing && this.frames > 1;
-    this.button.setAttribute("aria-label", this.playing ? "pause" : "play");
-  }
+function setSpeed(fps) {
+  clearInterval(timer);
+  timer = setInterval(() => {
+    for (const player of players) if (player.playing && player.visible) player.advance(loops);
+  }, 1000 / fps);
+  for (const select of document.querySelectorAll(".speed")) select.value = fps;
 }
 
-const players = [...document.querySelectorAll(".player")].map((s) => new Player(s));
-let current = players[0];
-
-const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    players.find((p) => p.section === entry.target).visible = entry.isIntersecting;
-  }
-});
-for (const player of players) {
-  seen.observe(player.section);
-  for (const kind of ["pointerdown", "focusin"]) {
-    player.section.addEventListener(kind, () => { current = player; });
-  }
+function setLoop(on) {
+  loops = on;
+  for (const box of document.querySelectorAll(".loop")) box.checked = on;
 }
 
-setInterval(() => {
+function start() {
+  players = [...document.querySelectorAll(".player")].map((s) => new Player(s));
+  current = players[0];
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      players.find((p) => p.section === entry.target).visible = entry.isIntersecting;
+    }
+  });
   for (const player of players) {
-    if (player.playing && player.visible) player.show(player.frame + 1);
+    seen.observe(player.section);
+    for (const kind of ["pointerdown", "focusin"]) {
+      player.section.addEventListener(kind, () => { current = player; });
+    }
+    player.find(".speed").addEventListener("change", (e) => setSpeed(Number(e.target.value)));
+    player.find(".loop").addEventListener("change", (e) => setLoop(e.target.checked));
+    player.find(".colours").addEventListener("change", (e) => {
+      for (const each of players) each.setColours(e.target.value);
+    });
   }
-}, FRAME_MS);
+  setSpeed(10);
+  document.documentElement.classList.add("ready");
+}
+
+// The pictures must have come before their intensities can be read.
+if (document.readyState === "complete") start();
+else addEventListener("load", start);
 
 const KEYS = {
   " ": (p) => p.play(!p.playing),
-  ArrowLeft: (p) => { p.play(false); p.show(p.frame - 1); },
-  ArrowRight: (p) => { p.play(false); p.show(p.frame + 1); },
-  Home: (p) => { p.play(false); p.show(0); },
-  End: (p) => { p.play(false); p.show(p.frames - 1); },
+  ArrowLeft: (p) => p.go(p.frame - 1),
+  ArrowRight: (p) => p.go(p.frame + 1),
+  Home: (p) => p.go(0),
+  End: (p) => p.go(p.frames - 1),
 };
 document.addEventListener("keydown", (event) => {
   // What has the focus keeps the keys that it understands by itself.
-  const own = event.target.closest("button, a, summary, input");
+  const own = event.target.closest("button, a, summary, input, select");
   if (!current || !(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (own && (event.key === " " ? own.tagName !== "INPUT" : own.tagName === "INPUT")) return;
+  if (own && (event.key === " " ? !own.matches("[type=range]") : own.matches("input, select"))) return;
   event.preventDefault();
   KEYS[event.key](current);
 });
