@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deqsci_cli.equilibrium.maps import MAPS, GAPMap
-from deqsci_cli.equilibrium.model import STARTS, EquilibriumSettings, solve
-from deqsci_cli.equilibrium.solvers import SOLVERS, picard
+from deqsci_cli.equilibrium.maps import GAPMap
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.registries import MAPS, SOLVERS, STARTS
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
+from deqsci_cli.equilibrium.solvers import picard
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.registry import ARCHITECTURES, build
 from deqsci_cli.physics.sensing import SensingOperator

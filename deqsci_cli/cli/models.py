@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.padding import Padding
 
 from deqsci_cli.cli import console, options
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
+    from deqsci_cli.zoo import Stored
 
 models = typer.Typer(help="List the released models, or show one.", invoke_without_command=True)
 
@@ -21,48 +22,102 @@ def list_models(context: typer.Context, as_json: options.AsJson = False) -> None
     """List the released models."""
     if context.invoked_subcommand is not None:
         return
-    from deqsci_cli import zoo  # torch is slow to import
+    from deqsci_cli import zoo  # its libraries are slow to import
 
     names = {name: [a for a, n in zoo.ALIASES.items() if n == name] for name in zoo.released()}
     default = zoo.find(options.DEFAULT_MODEL).name
-    cards = zoo.cards()
-    if as_json:
-        for card in cards:
-            facts = {"aliases": names[card.name], "default": card.name == default}
-            console.json_line(asdict(card) | facts)
-        return
-    shown = console.table("", "model")
-    for column in ("alias", "what it is", "licence of the weights"):
-        shown.add_column(column, overflow="fold")
-    for card in cards:
-        alias = ", ".join(names[card.name]) + (" (default)" if card.name == default else "")
-        shown.add_row(card.name, alias, card.summary, card.licence)
-    console.out.print(shown)
+    for card in zoo.cards():
+        aliases, chosen = names[card.name], card.name == default
+        if as_json:
+            console.json_line(asdict(card) | {"aliases": aliases, "default": chosen})
+            continue
+        console.out.print(card.name, style="bold", end="")
+        console.out.print("".join(f", or {a}" for a in aliases) + (" (default)" if chosen else ""))
+        for text in (card.summary, f"licence of the weights: {card.licence}"):
+            console.out.print(Padding(text, (0, 0, 0, 2)))
 
 
 @models.command()
 def show(
     name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    history: Annotated[
+        bool, typer.Option("--history", help="Show as well how it was trained.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a model's card: how it is run, how it was trained, what was measured."""
-    from deqsci_cli import zoo  # torch is slow to import
-    from deqsci_cli.networks.registry import parameter_count
+    """Show a model's card: its licence, how it is run, what was measured."""
+    from deqsci_cli import zoo  # its libraries are slow to import
 
-    model = zoo.load(name)
-    first = {"name": model.card.name, "summary": model.card.summary, "licence": model.card.licence}
-    facts = (first | asdict(model.card)) | {
-        "parameters": parameter_count(model.network),
-        "sha256": model.sha256,
-        "folder": str(model.path),
-    }
+    model = zoo.look_up(name)
+    count = zoo.count_numbers(model)
     if as_json:
-        console.json_line(facts)
+        card = model.card
+        first = {"name": card.name, "summary": card.summary, "licence": card.licence}
+        last = {"parameters": count, "sha256": model.sha256, "folder": str(model.path)}
+        console.json_line((first | asdict(card)) | last)
         return
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-        console.out.print(key, style="bold", end=": ")
-        console.out.print(text, soft_wrap=True)
+    _show_head(model, count)
+    for title, figures in model.card.figures.items():
+        _show_figures(title, figures)
+    training = model.card.training
+    if training and history:
+        _show_facts("history of the training", training)
+    elif training:
+        console.note("how it was trained: give --history")
+
+
+def _show_head(model: Stored, count: int) -> None:
+    card = model.card
+    console.out.print(card.name, style="bold")
+    facts = {
+        "licence": card.licence or "none is told",
+        "what it is": card.summary,
+        "network": f"{card.architecture}, {count:,} parameters",
+        "run with": ", ".join(f"{k} {_words(v)}" for k, v in card.equilibrium.items()),
+        "folder": str(model.path),
+        "sha256": model.sha256 or "no weights",
+    }
+    _show_pairs(facts)
+
+
+def _show_figures(title: str, figures: Any) -> None:
+    """A table where all rows have the same columns, as scenes have; else name and value."""
+    if not isinstance(figures, dict):
+        console.out.print(f"\n{title}: {_words(figures)}")
+        return
+    rows = list(figures.values())
+    if not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        _show_facts(title, figures)
+        return
+    console.out.print(f"\n{title}", style="bold")
+    shown = console.table("", "", *rows[0])
+    for name, row in figures.items():
+        shown.add_row(name, *map(_words, row.values()))
+    console.out.print(shown)
+
+
+def _show_facts(title: str, facts: dict[str, Any]) -> None:
+    console.out.print(f"\n{title}", style="bold")
+    _show_pairs({name: _words(value) for name, value in facts.items()})
+
+
+def _show_pairs(pairs: dict[str, str]) -> None:
+    shown = console.table("")
+    shown.show_header = False
+    for _ in range(2):
+        shown.add_column(overflow="fold", ratio=None)
+    for name, value in pairs.items():
+        shown.add_row(name, value)
+    console.out.print(shown)
+
+
+def _words(value: Any) -> str:
+    """A value of a card for people."""
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @models.command()

@@ -94,11 +94,8 @@ def reconstruct(
     Writes a film and its previews for every measurement, and one report.json. With --sequence one
     film for every file or folder, whose measurements are solved together.
     """
-    from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
-    from deqsci_cli.engine.batch.plan import plan
-    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.engine.batch.config import ReconstructConfig  # its libraries are slow to import
 
-    keep_freed_memory()
     size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
     named = options.expand(inputs, besides=read_options.files().values())
     config = ReconstructConfig(
@@ -132,7 +129,10 @@ def reconstruct(
         cluster=cluster,
     )
     if dry_run:
-        planned = plan(config)
+        from deqsci_cli import zoo
+        from deqsci_cli.engine.batch.plan import plan
+
+        planned = plan(config, zoo.look_up(config.model))
         if verbose:
             console.note(f"settings: {planned.settings}")
         _show_plan(planned, config)
@@ -157,9 +157,11 @@ def reconstruct(
 
 
 def _run(config: ReconstructConfig, *, quiet: bool, verbose: bool) -> Report:
-    from deqsci_cli.engine.reconstruct import reconstruct as run
+    from deqsci_cli.engine.reconstruct import reconstruct as run  # torch is slow to import
+    from deqsci_cli.runtime.device import keep_freed_memory
     from deqsci_cli.runtime.events import Finished, Iterated, Note
 
+    keep_freed_memory()
     with console.progress("residual", shown=not quiet) as bar:
         task = bar.add_task("looking at the inputs", total=None, residual="")
 

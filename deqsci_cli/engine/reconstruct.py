@@ -70,7 +70,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             found=tuple(path.absolute() for path in config.found),
             folders=tuple(path.absolute() for path in config.folders),
         )
-    planned = plan(config)
+    planned = plan(config, zoo.load(config.model))
     run = _Reconstruction(config, planned, began, on_event)
     if not planned.jobs:
         return run.report()

@@ -23,7 +23,7 @@ from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.noise import Suited, suited
 from deqsci_cli.engine.roi import reconstruct_regions
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
     DeqsciError,
