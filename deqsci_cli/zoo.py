@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from deqsci_cli.config import MOST_BYTES
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, InputError, ModelError
+from deqsci_cli.errors import DeqsciError, InputError, ModelError, UsageError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.file_version import read_version
 from deqsci_cli.io.json_file import read_json, read_regular
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+RECIPE = "train.toml"
 
 _ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were written"
 _IMPORT = "`deqsci convert FILE -o FOLDER --architecture NAME` makes one of published weights"
@@ -124,6 +125,28 @@ def find(name: str) -> Path:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a folder"
     raise ModelError(f"there is no model '{name}'", hint=hint)
+
+
+def find_recipe(name: str) -> Path:
+    """The config that a training is run by.
+
+    Args:
+        name: a TOML file; or a model, as for `find`, for the one beside it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    local = Path(name)
+    if local.suffix == ".toml" or (exists(local) and not is_dir(local)):
+        return local
+    try:
+        recipe = find(name) / RECIPE
+    except ModelError as error:
+        raise UsageError(f"'{name}' is neither a config nor a model", hint=error.hint) from error
+    if not is_file(recipe):
+        have = sorted(path.parent.name for path in models_folder().glob(f"*/{RECIPE}"))
+        raise UsageError(f"the model '{name}' has no recipe", hint=f"these have: {', '.join(have)}")
+    return recipe
 
 
 def read_card(folder: Path) -> Card:

@@ -8,49 +8,67 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
+from deqsci_cli.cli.inputs import expand
 from deqsci_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@options.takes_read_options("frames", "no_truth", "truth_key")
+@reading.takes_read_options("frames", "no_truth", "truth_key")
 def calibrate(
     captures: Annotated[
         list[str] | None,
         typer.Argument(help="Captures of one camera: files, folders, quoted globs, @list.txt."),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The camera's file, .h5.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The camera's file, .h5.", rich_help_panel=options.OUTPUT),
+    ],
     fit: Annotated[
         str | None,
-        typer.Option(help="What to find: any of shift,rotation,scale,gains,offset,blur."),
+        typer.Option(
+            help="What to find: any of shift,rotation,scale,gains,offset,blur.",
+            rich_help_panel=options.SOLVER,
+        ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
             help="Pictures of a white surface through each position of the mask instead: a stack, "
-            "or a folder. --dark and --flat (the surface without the mask) belong to them."
+            "or a folder. --dark and --flat (the surface without the mask) belong to them.",
+            rich_help_panel=options.INPUT,
         ),
     ] = None,
     mask_frames: Annotated[
-        str | None, typer.Option(help="Frames of the mask that code a measurement: 10, or 10:20.")
+        str | None,
+        typer.Option(
+            help="Frames of the mask that code a measurement: 10, or 10:20.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     read_options: ReadOptions,
-    note: Annotated[str, typer.Option(help="A sentence to be kept in the camera's file.")] = "",
+    note: Annotated[
+        str,
+        typer.Option(
+            help="A sentence to be kept in the camera's file.", rich_help_panel=options.OUTPUT
+        ),
+    ] = "",
     report: Annotated[
-        bool, typer.Option("--report", help="Write a page beside it, with the mask and the fit.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Write a page beside it, with the mask and the fit.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Describe a camera in a file, from its captures or from pictures of its mask.
-
-    deqsci calibrate captures/*.mat --mask mask.mat --fit shift,offset -o lab.h5, or
-    deqsci calibrate --frames positions/ --dark dark.tif --flat white.tif -o lab.h5.
-    """
+    """Describe a camera in a file, from its captures or from pictures of its mask."""
     if frames is not None:
         if captures or fit or report:
             raise UsageError(
@@ -123,7 +141,7 @@ def _of_captures(
             console.note(event.text)
 
     config = CalibrateConfig(
-        captures=options.expand(captures, besides=read_options.files().values()).paths,
+        captures=expand(captures, besides=read_options.files().values()).paths,
         out=out,
         parameters=parameters,
         read_options=read_options,

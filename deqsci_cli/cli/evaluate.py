@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
+from deqsci_cli.cli.inputs import expand
 from deqsci_cli.errors import DeqsciError, UsageError
 
 if TYPE_CHECKING:
@@ -24,41 +25,63 @@ if TYPE_CHECKING:
 _OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
 
 
-@options.takes_read_options("frames", "no_truth")
+@reading.takes_read_options("frames", "no_truth", lab_camera=True)
 def evaluate(
     context: typer.Context,
     films: Annotated[
         list[str] | None, typer.Argument(help="Reconstructed films, or quoted globs.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="A film, a video, or a capture with truth.")
+        Path | None,
+        typer.Option(
+            help="A film, a video, or a capture with truth.", rich_help_panel=options.INPUT
+        ),
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="Captures with truth (a file, folder, glob …), for --models."),
+        typer.Option(
+            help="Captures with truth (a file, folder, glob …), for --models.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     models: Annotated[
-        str, typer.Option(help="With --benchmark: released models or folders, by commas.")
+        str,
+        typer.Option(
+            help="With --benchmark: released models or folders, by commas.",
+            rich_help_panel=options.SOLVER,
+        ),
     ] = "pnp,rnn,gap-tv",
     measurements: Annotated[
-        str, typer.Option(help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.")
+        str,
+        typer.Option(
+            help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = ":",
     sequence: Annotated[
         bool,
         typer.Option(
-            "--sequence", help="With --benchmark: the measurements of a file become one film."
+            "--sequence",
+            help="With --benchmark: the measurements of a file become one film.",
+            rich_help_panel=options.INPUT,
         ),
     ] = False,
     sweep: Annotated[
         str | None,
         typer.Option(
             help="With --benchmark: tol=…, noise=…, offset=…, saturation=…, gains=… or shift=…, "
-            "values by commas."
+            "values by commas.",
+            rich_help_panel=options.CAMERA,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="With --benchmark: folder of the table's files."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="With --benchmark: folder of the table's files.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     tol: options.Tol = None,
     max_iter: options.MaxIter = None,
@@ -67,18 +90,30 @@ def evaluate(
     tile: options.Tile = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     seed: options.Seed = 0,
+    config_file: options.Config = None,
     *,
     read_options: ReadOptions,
     mask_frames: Annotated[
         str | None,
-        typer.Option(help="As --frames elsewhere: those of the mask that code a measurement."),
+        typer.Option(
+            help="As --frames elsewhere: those of the mask that code a measurement.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Show the figures of every frame.")
+        bool,
+        typer.Option(
+            "--frames", help="Show the figures of every frame.", rich_help_panel=options.OUTPUT
+        ),
     ] = False,
     report: Annotated[
-        bool, typer.Option(help="With --out: write report.html, a page that plays the films.")
+        bool,
+        typer.Option(
+            help="With --out: write report.html, a page that plays the films.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = True,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
@@ -86,8 +121,6 @@ def evaluate(
 ) -> None:
     """Measure films against their truth, or models on captures with truth.
 
-    deqsci evaluate 'out/*.tif' --truth capture.mat, or
-    deqsci evaluate --benchmark captures/ --models pnp,rnn,gap-tv.
     PSNR (peak 1) and SSIM, mean over the frames. Films need no more than --truth, --truth-key and
     --axes; the other options are of models.
     """
@@ -108,7 +141,7 @@ def evaluate(
     from deqsci_cli.engine.benchmark import benchmark as run
     from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
     from deqsci_cli.report.scores import score_table
-    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
     from deqsci_cli.runtime.events import Event, Note
 
     def listen(event: Event) -> None:
@@ -116,8 +149,9 @@ def evaluate(
             console.note(event.text)
 
     keep_freed_memory()
+    use_threads(threads)
     config = BenchmarkConfig(
-        captures=options.expand([benchmark], besides=read_options.files().values()).paths,
+        captures=expand([benchmark], besides=read_options.files().values()).paths,
         models=tuple(name.strip() for name in models.split(",")),
         read_options=replace(read_options, frames=mask_frames),
         measurements=measurements,
@@ -164,7 +198,7 @@ def _check_options(context: typer.Context) -> None:
     """Refuse options that films that are there already leave without a meaning."""
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
-        given = source is not None and source.name == "COMMANDLINE"
+        given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
         if given and option.name not in _OF_FILMS:
             raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
 
@@ -195,7 +229,7 @@ def _films(
     from deqsci_cli.engine.evaluate import Evaluation
     from deqsci_cli.engine.evaluate import evaluate as run  # torch is slow to import
 
-    results = run(options.expand(films).paths, truth, key=truth_key, axes=axes)
+    results = run(expand(films).paths, truth, key=truth_key, axes=axes)
     good = [r for r in results if isinstance(r, Evaluation)]
     if as_json:
         for result in good:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
 from deqsci_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLACEMENTS = 6
 
 
-@options.takes_read_options()
+@reading.takes_read_options(lab_camera=True)
 def inspect(
     file: Annotated[Path, typer.Argument(help="A capture, mask or film: .mat, .h5 or .tif.")],
     *,

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.padding import Padding
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
+from deqsci_cli.cli.examples import Grouped, epilog
+from deqsci_cli.cli.inputs import expand
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.zoo import Stored
 
-models = typer.Typer(help="List the released models, or show one.", invoke_without_command=True)
+models = typer.Typer(
+    help="List the released models, or show one.",
+    invoke_without_command=True,
+    epilog=epilog("models"),
+)
 
 
 @models.callback()
@@ -37,11 +43,20 @@ def list_models(context: typer.Context, as_json: options.AsJson = False) -> None
             console.out.print(Padding(text, (0, 0, 0, 2)))
 
 
-@models.command()
+@models.command(cls=Grouped)
 def show(
-    name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+        ),
+    ],
     history: Annotated[
-        bool, typer.Option("--history", help="Show as well how it was trained.")
+        bool,
+        typer.Option(
+            "--history", help="Show as well how it was trained.", rich_help_panel=options.OUTPUT
+        ),
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -120,17 +135,29 @@ def _words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@models.command()
-@options.takes_read_options()
+@models.command(cls=Grouped)
+@reading.takes_read_options(lab_camera=True)
 def diagnose(
-    name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+        ),
+    ],
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
     *,
     read_options: ReadOptions,
     side: Annotated[
-        int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
+        int,
+        typer.Option(
+            help="Side of the centred crop, pixels; 0 for the whole picture.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = 128,
-    evaluations: Annotated[int, typer.Option(help="Most evaluations of an iteration.")] = 100,
+    evaluations: Annotated[
+        int, typer.Option(help="Most evaluations of an iteration.", rich_help_panel=options.SOLVER)
+    ] = 100,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -153,7 +180,7 @@ def diagnose(
     keep_freed_memory()
     config = engine.DiagnoseConfig(
         model=name,
-        inputs=options.expand(captures).paths,
+        inputs=expand(captures).paths,
         read_options=read_options,
         side=side or None,
         evaluations=evaluations,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
+from deqsci_cli.cli.inputs import expand, numbers
 
 if TYPE_CHECKING:
     from deqsci_cli.engine.batch.config import ReconstructConfig
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from deqsci_cli.runtime.events import Event
 
 
-@options.takes_read_options()
+@reading.takes_read_options(lab_camera=True)
 def reconstruct(
     inputs: Annotated[
         list[str],
@@ -26,21 +27,34 @@ def reconstruct(
             help="Capture files, folders, quoted globs, @list.txt, or - (paths on stdin)."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of films and report.")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder of films and report.", rich_help_panel=options.OUTPUT
+        ),
+    ] = Path("out"),
     model: Annotated[
-        str, typer.Option(help="A released model, or a model's folder.")
+        str,
+        typer.Option(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+            rich_help_panel=options.SOLVER,
+        ),
     ] = options.DEFAULT_MODEL,
     *,
     measurements: Annotated[
-        str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
+        str,
+        typer.Option(
+            help="Which measurements of each file: 0, or 0:3, or 1,4:.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = ":",
     sequence: Annotated[
         bool,
         typer.Option(
             "--sequence",
             help="Measurements of a file, or of a folder's files, follow one another: one film.",
+            rich_help_panel=options.INPUT,
         ),
     ] = False,
     tol: options.Tol = None,
@@ -52,41 +66,80 @@ def reconstruct(
         str | None,
         typer.Option(
             help="Region that the model makes, gap-tv the rest: TOP,LEFT,HEIGHT,WIDTH, the file of "
-            "a picture (not 0 is inside), or auto for what moves."
+            "a picture (not 0 is inside), or auto for what moves.",
+            rich_help_panel=options.SOLVER,
         ),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     seed: options.Seed = 0,
+    config_file: options.Config = None,
     film_format: Annotated[
-        str, typer.Option("--format", help="Of the films: tif, mat or h5.")
+        str,
+        typer.Option(
+            "--format",
+            help="Of the films: tif, mat or h5.",
+            autocompletion=choices.offer(choices.formats),
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "tif",
-    preview: Annotated[str, typer.Option(help="Any of gif,png,mp4, or none.")] = "gif",
+    preview: Annotated[
+        str, typer.Option(help="Any of gif,png,mp4, or none.", rich_help_panel=options.OUTPUT)
+    ] = "gif",
     report: Annotated[
-        bool, typer.Option("--report", help="Write report.html, a page that plays the films.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Write report.html, a page that plays the films.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     read_options: ReadOptions,
     batch_size: Annotated[
-        str, typer.Option(help="Measurements solved together: a number, or auto.")
+        str,
+        typer.Option(
+            help="Measurements solved together: a number, or auto.", rich_help_panel=options.RUN
+        ),
     ] = "auto",
     cluster: Annotated[
         str | None,
-        typer.Option(help="Share the work: local:N (processes), or a Dask scheduler's address."),
+        typer.Option(
+            help="Share the work: local:N (processes), or a Dask scheduler's address.",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Redo only what is missing or changed.")
+        bool,
+        typer.Option(
+            "--resume", help="Redo only what is missing or changed.", rich_help_panel=options.RUN
+        ),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")
+        bool,
+        typer.Option(
+            "--fail-fast", help="Stop at the first input that fails.", rich_help_panel=options.RUN
+        ),
     ] = False,
     as_json: options.AsJson = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; compute and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be done; compute and write nothing.",
+            rich_help_panel=options.RUN,
+        ),
     ] = False,
     quiet: options.Quiet = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell the settings of the solver as well.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Tell the settings of the solver as well.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
 ) -> None:
     """Reconstruct the films of coded captures, and report how well they are settled.
@@ -96,8 +149,8 @@ def reconstruct(
     """
     from deqsci_cli.engine.batch.config import ReconstructConfig  # its libraries are slow to import
 
-    size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
-    named = options.expand(inputs, besides=read_options.files().values())
+    size = None if batch_size == "auto" else numbers(batch_size, "--batch-size", 1)
+    named = expand(inputs, besides=read_options.files().values())
     config = ReconstructConfig(
         inputs=named.paths,
         found=named.found,
@@ -138,7 +191,7 @@ def reconstruct(
         _show_plan(planned, config)
         _end([f.exit_code for f in planned.failures], bool(planned.jobs))
         return
-    found = _run(config, quiet=quiet, verbose=verbose)
+    found = _run(config, threads, quiet=quiet, verbose=verbose)
     if as_json:
         for record in found.measurements:
             console.json_line(asdict(record))
@@ -156,12 +209,13 @@ def reconstruct(
     _end(codes, bool(found.measurements))
 
 
-def _run(config: ReconstructConfig, *, quiet: bool, verbose: bool) -> Report:
+def _run(config: ReconstructConfig, threads: int | None, *, quiet: bool, verbose: bool) -> Report:
     from deqsci_cli.engine.reconstruct import reconstruct as run  # torch is slow to import
-    from deqsci_cli.runtime.device import keep_freed_memory
+    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
     from deqsci_cli.runtime.events import Finished, Iterated, Note
 
     keep_freed_memory()
+    use_threads(threads)
     with console.progress("residual", shown=not quiet) as bar:
         task = bar.add_task("looking at the inputs", total=None, residual="")
 

@@ -14,9 +14,17 @@ from deqsci_cli.cli import console, options
 def view(
     file: Annotated[Path, typer.Argument(help="A film, a report.json, or a folder with one.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; else it lies beside the file.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The page; else it lies beside the file.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Open it in the browser.", rich_help_panel=options.OUTPUT)
+    ] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a page that plays a reconstruction; it opens from disk, without a server."""

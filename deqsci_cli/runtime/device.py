@@ -178,6 +178,12 @@ def keep_freed_memory() -> None:
         return
 
 
+def use_threads(count: int | None) -> None:
+    """Have so many threads compute on the CPU, in the whole process; None leaves it as it is."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def give_back_memory() -> None:
     """Give back what `keep_freed_memory` has kept; elsewhere than with glibc nothing happens.
 
