@@ -162,7 +162,7 @@ def _of_captures(
             console.number(each.error if known else None, ".1g"),
             "" if each.unknown is None else f"not told: {each.unknown}",
         )
-    console.out.print(shown)
+    console.show_table(shown)
     _show_scores(done)
     for sentence in done.notes:
         console.note(sentence)

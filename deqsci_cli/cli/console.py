@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,6 +33,11 @@ class _Literal(Console):
     def render_str(self, text: str, **_: Any) -> Text:
         return Text(visible(text, keep="\n"))
 
+
+# For 80 columns to hold a table.
+_SHORT = {"evaluations": "evals"}
+# Wider than any table.
+_WIDEST = 10_000
 
 out = _Literal(highlight=False)
 err = _Literal(stderr=True, highlight=False)
@@ -75,11 +81,36 @@ def progress(*fields: str, shown: bool) -> Iterator[Progress]:
 
 
 def table(title: str, *columns: str) -> Table:
-    """A table whose columns after the first are right-aligned."""
+    """A table whose columns after the first are right-aligned, and narrow."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        heading = _SHORT.get(column, column).replace(" ", "\n")
+        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     return made
+
+
+def show_table(shown: Table) -> None:
+    """A table; where it is wider than the terminal, row by row, so that no cell is broken."""
+    whole = out.options.update(width=_WIDEST)
+    if out.measure(shown, options=whole).maximum <= out.width:
+        out.print(shown)
+        return
+    names = [" ".join(str(column.header).split()) for column in shown.columns]
+    for first, *cells in zip(*(column.cells for column in shown.columns), strict=True):
+        if first:
+            out.print(first, style="bold")
+        facts = {name: str(cell) for name, cell in zip(names[1:], cells, strict=True) if cell}
+        out.print(Padding(pairs(facts), (0, 0, 0, 2)))
+
+
+def pairs(facts: dict[str, str]) -> Table:
+    """Names and their values, a line each; long values go on beside their name."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(name, value)
+    return grid
 
 
 def number(value: float | None, form: str = ".2f") -> str:

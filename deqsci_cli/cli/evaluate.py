@@ -182,7 +182,7 @@ def evaluate(
         shown = console.table("", *header)
         for row in rows:
             shown.add_row(*row, style="bold" if row[0] == "mean" else None)
-        console.out.print(shown)
+        console.show_table(shown)
         if frames:
             _show_frames([(f"{s.name}, {s.label}", s) for s in scores])
     if out is not None and scores:
@@ -246,7 +246,7 @@ def _films(
                 console.number(result.psnr),
                 console.number(result.ssim, ".4f"),
             )
-        console.out.print(shown)
+        console.show_table(shown)
         if frames:
             _show_frames([(result.film, result) for result in good])
     failed = [r for r in results if isinstance(r, DeqsciError)]
@@ -269,4 +269,4 @@ def _show_frames(named: Sequence[tuple[str, Evaluation | Score]]) -> None:
                 console.number(peak),
                 console.number(alike, ".4f"),
             )
-    console.out.print(shown)
+    console.show_table(shown)

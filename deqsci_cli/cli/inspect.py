@@ -85,7 +85,7 @@ def inspect(
             console.number(array.mean, ".6g"),
             array.note or "",
         )
-    console.out.print(shown)
+    console.show_table(shown)
     if summary.imperfections:
         done = ", ".join(summary.imperfections)
         console.out.print(f"simulated with an imperfect camera: {done}", soft_wrap=True)
@@ -147,4 +147,4 @@ def _show_mask(found: object) -> None:
     shown = console.table("", "the mask", "held-out score")
     for placed in found["placements"][:_PLACEMENTS]:
         shown.add_row(placed["change"], console.number(placed["score"], ".3f"))
-    console.out.print(shown)
+    console.show_table(shown)

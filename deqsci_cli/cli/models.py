@@ -92,7 +92,7 @@ def _show_head(model: Stored, count: int) -> None:
         "folder": str(model.path),
         "sha256": model.sha256 or "no weights",
     }
-    _show_pairs(facts)
+    console.out.print(console.pairs(facts))
 
 
 def _show_figures(title: str, figures: Any) -> None:
@@ -108,22 +108,12 @@ def _show_figures(title: str, figures: Any) -> None:
     shown = console.table("", "", *rows[0])
     for name, row in figures.items():
         shown.add_row(name, *map(_words, row.values()))
-    console.out.print(shown)
+    console.show_table(shown)
 
 
 def _show_facts(title: str, facts: dict[str, Any]) -> None:
     console.out.print(f"\n{title}", style="bold")
-    _show_pairs({name: _words(value) for name, value in facts.items()})
-
-
-def _show_pairs(pairs: dict[str, str]) -> None:
-    shown = console.table("")
-    shown.show_header = False
-    for _ in range(2):
-        shown.add_column(overflow="fold", ratio=None)
-    for name, value in pairs.items():
-        shown.add_row(name, value)
-    console.out.print(shown)
+    console.out.print(console.pairs({name: _words(value) for name, value in facts.items()}))
 
 
 def _words(value: Any) -> str:
@@ -202,7 +192,7 @@ def diagnose(
             _decay(each.accelerated),
             each.verdict,
         )
-    console.out.print(shown)
+    console.show_table(shown)
 
 
 def _decay(residual_trace: list[float]) -> str:

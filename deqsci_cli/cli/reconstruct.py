@@ -247,21 +247,25 @@ def _show_summary(report: Report, config: ReconstructConfig) -> None:
 
 
 def _show_report(report: Report) -> None:
-    columns = ["film", "status", "evaluations", "residual", "mask score", "seen", "seconds"]
-    shown = console.table("", *columns, "PSNR dB", "SSIM")
-    for r in report.measurements:
-        shown.add_row(
-            Path(r.output).name,
-            r.status,
-            str(r.evaluations),
-            console.number(r.residual, ".1e"),
-            console.number(r.mask_score) + (" !" if r.warnings else ""),
-            console.number(r.seen, ".1%"),
-            console.number(r.seconds, ".1f"),
-            console.number(r.psnr),
-            console.number(r.ssim, ".4f"),
-        )
-    console.out.print(shown)
+    """What 80 columns hold: how much was seen, and what truth tells, only where there is such."""
+    columns = {
+        "status": [r.status for r in report.measurements],
+        "evaluations": [str(r.evaluations) for r in report.measurements],
+        "residual": [console.number(r.residual, ".1e") for r in report.measurements],
+        "mask score": [
+            console.number(r.mask_score) + (" !" if r.warnings else "") for r in report.measurements
+        ],
+        "seconds": [console.number(r.seconds, ".1f") for r in report.measurements],
+    }
+    if any(r.seen is not None and r.seen < 1 for r in report.measurements):
+        columns["seen"] = [console.number(r.seen, ".1%") for r in report.measurements]
+    if any(r.psnr is not None for r in report.measurements):
+        columns["PSNR dB"] = [console.number(r.psnr) for r in report.measurements]
+        columns["SSIM"] = [console.number(r.ssim, ".4f") for r in report.measurements]
+    shown = console.table("", "film", *columns)
+    for record, *cells in zip(report.measurements, *columns.values(), strict=True):
+        shown.add_row(Path(record.output).name, *cells)
+    console.show_table(shown)
 
 
 def _show_regions(report: Report) -> None:
@@ -273,7 +277,7 @@ def _show_regions(report: Report) -> None:
             row = Path(r.output).name, place, region.status, str(region.evaluations), residual
             shown.add_row(*row)
     if shown.row_count:
-        console.out.print(shown)
+        console.show_table(shown)
 
 
 def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
@@ -283,7 +287,7 @@ def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
         count = sum(len(stretch.indices) for stretch in job.recording)
         which = f"{count} as one" if job.recording else str(job.index)
         shown.add_row(job.output.name, str(job.input), which, state)
-    console.out.print(shown)
+    console.show_table(shown)
     console.show_failures(list(planned.failures))
     console.note(f"nothing was computed or written to {config.out}")
 
