@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
+from deqsci_cli.cli import log
 from deqsci_cli.errors import DeqsciError, visible
 
 if TYPE_CHECKING:
@@ -48,9 +39,11 @@ def show_error(error: DeqsciError) -> None:
     _complain("error:", str(error))
 
 
-def note(text: str) -> None:
-    """A sentence of narration."""
-    err.print(visible(text), soft_wrap=True)
+def note(text: str, *, shown: bool = True) -> None:
+    """A sentence of narration; in the log it is kept though it is not shown."""
+    if shown:
+        err.print(visible(text), soft_wrap=True)
+    log.write(visible(text))
 
 
 def json_line(record: Any) -> None:
@@ -59,25 +52,6 @@ def json_line(record: Any) -> None:
 
     sys.stdout.write(json.dumps(plain(record), allow_nan=False) + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def progress(*fields: str, shown: bool) -> Iterator[Progress]:
-    """A live line on stderr: description, bar, count, the named fields, time gone and to go."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        *(TextColumn("{task.fields[" + name + "]}") for name in fields),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not (shown and err.is_terminal),
-    )
-    with bar:
-        yield bar
 
 
 def table(title: str, *columns: str) -> Table:
@@ -125,4 +99,5 @@ def show_failures(failures: list[Failure]) -> None:
 
 
 def _complain(word: str, text: str) -> None:
+    log.write(f"{word} {visible(text)}")
     err.print(Text.assemble((word, "bold red"), " ", visible(text)), soft_wrap=True)

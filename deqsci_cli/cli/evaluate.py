@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # What has a meaning without --benchmark.
-_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "log", "quiet")
 
 
 @reading.takes_read_options("frames", "no_truth", lab_camera=True)
@@ -117,6 +117,7 @@ def evaluate(
     ] = True,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure films against their truth, or models on captures with truth.
@@ -145,8 +146,8 @@ def evaluate(
     from deqsci_cli.runtime.events import Event, Note
 
     def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        if isinstance(event, Note):
+            console.note(event.text, shown=not quiet)
 
     keep_freed_memory()
     use_threads(threads)
@@ -187,8 +188,8 @@ def evaluate(
             _show_frames([(f"{s.name}, {s.label}", s) for s in scores])
     if out is not None and scores:
         written = write_outputs(config, result, out, overwrite=overwrite)
-        if not quiet:
-            console.note(f"{', '.join(path.name for path in written)} are in {out}")
+        names = ", ".join(path.name for path in written)
+        console.note(f"{names} are in {out}", shown=not quiet)
     console.show_failures(failures)
     if failures:
         raise typer.Exit(1 if scores else failures[0].exit_code)

@@ -9,6 +9,7 @@ import typer
 
 from deqsci_cli.cli import choices
 from deqsci_cli.cli.config_file import use_config
+from deqsci_cli.cli.log import use_log
 from deqsci_cli.runtime.device_names import DEVICES, DTYPES
 
 #: the model that is run when none is named
@@ -108,5 +109,13 @@ Overwrite = Annotated[
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object a line on stdout.", rich_help_panel=OUTPUT),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        help="File that keeps the narration, and what --quiet does not show; runs add to it.",
+        callback=use_log,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.", rich_help_panel=OUTPUT)]

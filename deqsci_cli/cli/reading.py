@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from deqsci_cli.cli import choices
+from deqsci_cli.cli.live import live
 from deqsci_cli.cli.options import CAMERA, INPUT
 
 
@@ -108,7 +109,8 @@ def takes_read_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            from deqsci_cli.io.read_options import ReadOptions  # its libraries are slow to import
+            with live(shown=not given.get("quiet")):  # something moves from the beginning on
+                from deqsci_cli.io.read_options import ReadOptions
 
             chosen = {name: given.pop(name) for name in hints}
             truth = not chosen.pop("no_truth", False)

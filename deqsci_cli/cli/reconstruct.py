@@ -10,13 +10,14 @@ import typer
 
 from deqsci_cli.cli import choices, console, options, reading
 from deqsci_cli.cli.inputs import expand, numbers
+from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
     from deqsci_cli.engine.batch.config import ReconstructConfig
     from deqsci_cli.engine.batch.plan import Plan
     from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.report import Report
-    from deqsci_cli.runtime.events import Event
+    from deqsci_cli.runtime.events import Event, Finished, Iterated, Phase
 
 
 @reading.takes_read_options(lab_camera=True)
@@ -131,6 +132,7 @@ def reconstruct(
             rich_help_panel=options.RUN,
         ),
     ] = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
     verbose: Annotated[
         bool,
@@ -202,48 +204,51 @@ def reconstruct(
         if verbose:
             _show_regions(found)
     console.show_failures(found.failures)
-    if not quiet:
-        _show_summary(found, config)
+    _show_summary(found, config, shown=not quiet)
     codes = [f.exit_code for f in found.failures]
     codes += [1 for r in found.measurements if r.status == "diverged"]
     _end(codes, bool(found.measurements))
 
 
 def _run(config: ReconstructConfig, threads: int | None, *, quiet: bool, verbose: bool) -> Report:
-    from deqsci_cli.engine.reconstruct import reconstruct as run  # torch is slow to import
-    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
-    from deqsci_cli.runtime.events import Finished, Iterated, Note
+    from deqsci_cli.runtime.events import Finished, Iterated, Note, Phase
 
-    keep_freed_memory()
-    use_threads(threads)
-    with console.progress("residual", shown=not quiet) as bar:
-        task = bar.add_task("looking at the inputs", total=None, residual="")
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine.reconstruct import reconstruct as run  # torch is slow to import
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+
+        keep_freed_memory()
+        use_threads(threads)
+        phase = ""
 
         def listen(event: Event) -> None:
+            nonlocal phase
             if isinstance(event, Note):
-                if not quiet and (verbose or not event.detail):
-                    console.note(event.text)
-                return
-            if isinstance(event, Iterated):
-                bar.update(
-                    task,
-                    completed=event.evaluation,
-                    total=event.evaluations,
-                    residual=f"residual {event.residual:.1e}",
-                )
-            if isinstance(event, Iterated | Finished):
-                bar.update(task, description=f"{event.done} of {event.of} films")
+                shown = not quiet and (verbose or not event.detail)
+                console.note(event.text, shown=shown)
+            elif isinstance(event, Phase):
+                phase = event.name
+                line.show(_done(phase, event))
+            elif isinstance(event, Iterated):
+                residual = f"residual {event.residual:.1e}"
+                line.show(_done(phase, event), share=event.share, detail=residual)
+            elif isinstance(event, Finished):
+                line.show(_done(phase, event), share=event.share)
 
         return run(config, listen)
 
 
-def _show_summary(report: Report, config: ReconstructConfig) -> None:
+def _done(phase: str, event: Phase | Iterated | Finished) -> str:
+    return f"{phase} {event.done}/{event.of} films" if event.of else phase
+
+
+def _show_summary(report: Report, config: ReconstructConfig, *, shown: bool) -> None:
     made = len(report.measurements) - report.skipped
     counts = [f"{made} done", f"{report.skipped} skipped", f"{len(report.failures)} failed"]
     pace = f"{report.seconds:.1f} s, {made / report.seconds:.2g} measurements/s"
     files = "films, report.json and report.html" if config.page else "films and report.json"
     where = f"; {files} are in {config.out}" if report.measurements else ""
-    console.note(f"{', '.join(counts)} in {pace}{where}")
+    console.note(f"{', '.join(counts)} in {pace}{where}", shown=shown)
 
 
 def _show_report(report: Report) -> None:
@@ -255,7 +260,10 @@ def _show_report(report: Report) -> None:
         "mask score": [
             console.number(r.mask_score) + (" !" if r.warnings else "") for r in report.measurements
         ],
-        "seconds": [console.number(r.seconds, ".1f") for r in report.measurements],
+        "seconds": [
+            console.number(r.seconds, ".1f") + ("*" if r.solved_together > 1 else "")
+            for r in report.measurements
+        ],
     }
     if any(r.seen is not None and r.seen < 1 for r in report.measurements):
         columns["seen"] = [console.number(r.seen, ".1%") for r in report.measurements]
@@ -266,6 +274,12 @@ def _show_report(report: Report) -> None:
     for record, *cells in zip(report.measurements, *columns.values(), strict=True):
         shown.add_row(Path(record.output).name, *cells)
     console.show_table(shown)
+    together = max(r.solved_together for r in report.measurements)
+    if together > 1:
+        console.out.print(
+            f"* each film's share of the time of {together} films that were solved together",
+            soft_wrap=True,
+        )
 
 
 def _show_regions(report: Report) -> None:

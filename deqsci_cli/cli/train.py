@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deqsci_cli.cli import choices, console, options
+from deqsci_cli.cli.live import live
 from deqsci_cli.runtime.device_names import DEVICES
 
 if TYPE_CHECKING:
     from deqsci_cli.runtime.events import Event
+    from deqsci_cli.training.train import TrainResult
 
 
 def train(
@@ -132,6 +135,7 @@ def train(
         typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=options.RUN),
     ] = False,
     overwrite: options.Overwrite = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model on folders of videos; it can be stopped and resumed at any time.
@@ -141,16 +145,8 @@ def train(
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli import zoo
-    from deqsci_cli.config import build, override, read_toml
-    from deqsci_cli.errors import UsageError
-    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
-    from deqsci_cli.runtime.events import Note, Stepped, Validated
-    from deqsci_cli.training import train as engine  # torch is slow to import
-    from deqsci_cli.training.parallel import is_first
-    from deqsci_cli.training.settings import TrainConfig
+    from deqsci_cli.config import override, read_toml
 
-    keep_freed_memory()
-    use_threads(threads)
     recipe = None if config is None else zoo.find_recipe(config)
     given: dict[str, Any] = {
         "data": [str(path) for path in data or []] or None,
@@ -174,36 +170,8 @@ def train(
     }
     table = {} if recipe is None else read_toml(recipe)
     table |= {name: value for name, value in given.items() if value is not None}
-    run = build(TrainConfig, override(table, settings or []), path=recipe)
-    with console.progress("loss", "residual", "rate", shown=is_first() and not quiet) as bar:
-        task = bar.add_task("reading clips", total=None, loss="", residual="", rate="")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                residual = event.facts.get("residual")
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                bar.update(
-                    task,
-                    description="training",
-                    completed=event.step,
-                    total=event.steps,
-                    loss=f"loss {event.loss:.4f}",
-                    residual="" if residual is None else f"residual {residual:.1e}",
-                    rate=f"{speed:.2f} steps/s" if speed else "",
-                )
-            elif isinstance(event, Validated) and not quiet:
-                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
-                best = " (best so far)" if event.best else ""
-                console.note(f"step {event.step}: {figures}{best}")
-            elif isinstance(event, Note) and not quiet:
-                console.note(event.text)
-
-        try:
-            result = engine.train(run, listen, recipe_file=recipe)
-        except UsageError as error:  # a setting that is found wrong only where it is used
-            error.path = error.path or recipe
-            raise
-    if not is_first():
+    result = _run(override(table, settings or []), recipe, threads, quiet=quiet)
+    if result is None:
         return
     figure = result.figures.get("psnr")
     console.out.print(
@@ -211,3 +179,44 @@ def train(
         f"use it with --model {result.out}",
         soft_wrap=True,
     )
+
+
+def _run(
+    table: dict[str, Any], recipe: Path | None, threads: int | None, *, quiet: bool
+) -> TrainResult | None:
+    """Train; None in a process that is not the first of several."""
+    from deqsci_cli.config import build
+    from deqsci_cli.errors import UsageError
+    from deqsci_cli.runtime.events import Note, Stepped, Validated
+
+    with live(shown=not quiet and os.environ.get("RANK", "0") == "0") as line:
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+        from deqsci_cli.training import train as engine  # torch is slow to import
+        from deqsci_cli.training.parallel import is_first
+        from deqsci_cli.training.settings import TrainConfig
+
+        keep_freed_memory()
+        use_threads(threads)
+        run = build(TrainConfig, table, path=recipe)
+        line.show("reading clips")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stepped):
+                step, steps = event.step, event.steps
+                residual = event.facts.get("residual")
+                detail = f"loss {event.loss:.4f}"
+                detail += "" if residual is None else f", residual {residual:.1e}"
+                line.show(f"training {step}/{steps} steps", share=step / steps, detail=detail)
+            elif isinstance(event, Validated):
+                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
+                best = " (best so far)" if event.best else ""
+                console.note(f"step {event.step}: {figures}{best}", shown=not quiet)
+            elif isinstance(event, Note):
+                console.note(event.text, shown=not quiet)
+
+        try:
+            result = engine.train(run, listen, recipe_file=recipe)
+        except UsageError as error:  # a setting that is found wrong only where it is used
+            error.path = error.path or recipe
+            raise
+        return result if is_first() else None
