@@ -24,6 +24,11 @@ class _Literal(Console):
     def render_str(self, text: str, **_: Any) -> Text:
         return Text(visible(text, keep="\n"))
 
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **settings: Any) -> None:
+        """Print; `soft_wrap` keeps a sentence on one line, but at a terminal, for its words."""
+        soft_wrap = bool(soft_wrap) and not self.is_terminal
+        super().print(*objects, soft_wrap=soft_wrap, **settings)
+
 
 # For 80 columns to hold a table.
 _SHORT = {"evaluations": "evals"}

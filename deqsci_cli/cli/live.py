@@ -13,8 +13,8 @@ from deqsci_cli.cli.console import err
 
 # A terminal as narrow as this has no place for more than what is done and how long it takes.
 _NARROW = 60
-# Less of the work tells nothing of the rest.
-_LEAST_SHARE = 0.01
+# Less time, or work, tells nothing of the rest.
+_LEAST_SECONDS, _LEAST_SHARE = 5, 0.01
 
 
 class Live:
@@ -55,7 +55,9 @@ def time_left(passed: float, done: float, left: float) -> str:
         done: of the work was done, with
         left: of it still to do.
     """
-    return f"about {clock(passed * left / done)} left" if done >= _LEAST_SHARE else ""
+    if passed < _LEAST_SECONDS or done < _LEAST_SHARE:
+        return ""
+    return f"about {clock(passed * left / done)} left"
 
 
 def clock(seconds: float) -> str:
@@ -78,13 +80,14 @@ class _Elapsed(ProgressColumn):
 def live(*, shown: bool) -> Iterator[Live]:
     """A live line on stderr while the block runs."""
     columns: list[ProgressColumn | str] = [SpinnerColumn(), "{task.description}"]
-    if err.width > _NARROW:
+    wide = err.width > _NARROW
+    if wide:
         columns += [BarColumn(bar_width=None), TextColumn("{task.fields[detail]}"), _Elapsed()]
     columns.append(TextColumn("{task.fields[remaining]}"))
     bar = Progress(
         *columns,
         console=err,
-        expand=True,
+        expand=wide,
         transient=True,
         disable=not (shown and err.is_terminal),
     )
