@@ -10,6 +10,7 @@ import typer
 
 from deqsci_cli.cli import console, options, reading
 from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 from deqsci_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,24 +133,26 @@ def _of_captures(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from deqsci_cli.engine.calibrate import CalibrateConfig
-    from deqsci_cli.engine.calibrate import calibrate as run
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine.calibrate import CalibrateConfig
+        from deqsci_cli.engine.calibrate import calibrate as run
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note) and not quiet:
+                console.note(event.text)
 
-    config = CalibrateConfig(
-        captures=expand(captures, besides=read_options.files().values()).paths,
-        out=out,
-        parameters=parameters,
-        read_options=read_options,
-        note=note,
-        page=out.with_suffix(".html") if report else None,
-        overwrite=overwrite,
-    )
-    done = run(config, listen)
+        config = CalibrateConfig(
+            captures=expand(captures, besides=read_options.files().values()).paths,
+            out=out,
+            parameters=parameters,
+            read_options=read_options,
+            note=note,
+            page=out.with_suffix(".html") if report else None,
+            overwrite=overwrite,
+        )
+        line.show("fitting")
+        done = run(config, listen)
     if as_json:
         console.json_line(asdict(done))
         return

@@ -10,6 +10,7 @@ import typer
 
 from deqsci_cli.cli import console, options, reading
 from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 from deqsci_cli.errors import DeqsciError, UsageError
 
 if TYPE_CHECKING:
@@ -137,42 +138,44 @@ def evaluate(
         return
     if films or truth is not None:
         raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
-    # torch is slow to import
-    from deqsci_cli.engine.benchmark import BenchmarkConfig
-    from deqsci_cli.engine.benchmark import benchmark as run
-    from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
-    from deqsci_cli.report.scores import score_table
-    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        # torch is slow to import
+        from deqsci_cli.engine.benchmark import BenchmarkConfig
+        from deqsci_cli.engine.benchmark import benchmark as run
+        from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
+        from deqsci_cli.report.scores import score_table
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note):
-            console.note(event.text, shown=not quiet)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note):
+                console.note(event.text, shown=not quiet)
 
-    keep_freed_memory()
-    use_threads(threads)
-    config = BenchmarkConfig(
-        captures=expand([benchmark], besides=read_options.files().values()).paths,
-        models=tuple(name.strip() for name in models.split(",")),
-        read_options=replace(read_options, frames=mask_frames),
-        measurements=measurements,
-        sweep=_sweep(sweep),
-        equilibrium={
-            "tol": tol,
-            "max_iter": max_iter,
-            "symmetries": symmetries,
-            "solver": solver,
-            "tile": tile,
-        },
-        device=device,
-        dtype=dtype,
-        seed=seed,
-        page=report and out is not None,
-        sequence=sequence,
-    )
-    if out is not None:
-        check_outputs(config, out, overwrite=overwrite)
-    result = run(config, listen)
+        keep_freed_memory()
+        use_threads(threads)
+        config = BenchmarkConfig(
+            captures=expand([benchmark], besides=read_options.files().values()).paths,
+            models=tuple(name.strip() for name in models.split(",")),
+            read_options=replace(read_options, frames=mask_frames),
+            measurements=measurements,
+            sweep=_sweep(sweep),
+            equilibrium={
+                "tol": tol,
+                "max_iter": max_iter,
+                "symmetries": symmetries,
+                "solver": solver,
+                "tile": tile,
+            },
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            page=report and out is not None,
+            sequence=sequence,
+        )
+        if out is not None:
+            check_outputs(config, out, overwrite=overwrite)
+        line.show("measuring")
+        result = run(config, listen)
     scores, failures = result.scores, result.failures
     swept = None if config.sweep is None else config.sweep.what
     if as_json:

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from deqsci_cli.cli import choices, console, options, reading
 from deqsci_cli.cli.examples import Grouped, epilog
 from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
@@ -159,24 +160,26 @@ def diagnose(
     point. It tells the speed of the last evaluations, and nothing of the way there: the Jacobian
     is not symmetric, so that a residual may grow before it falls.
     """
-    from deqsci_cli.engine import diagnose as engine  # torch is slow to import
-    from deqsci_cli.runtime.device import keep_freed_memory
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine import diagnose as engine  # torch is slow to import
+        from deqsci_cli.runtime.device import keep_freed_memory
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note) and not quiet:
+                console.note(event.text)
 
-    keep_freed_memory()
-    config = engine.DiagnoseConfig(
-        model=name,
-        inputs=expand(captures).paths,
-        read_options=read_options,
-        side=side or None,
-        evaluations=evaluations,
-        device=device,
-    )
-    diagnoses = engine.diagnose(config, listen)
+        keep_freed_memory()
+        config = engine.DiagnoseConfig(
+            model=name,
+            inputs=expand(captures).paths,
+            read_options=read_options,
+            side=side or None,
+            evaluations=evaluations,
+            device=device,
+        )
+        line.show("measuring")
+        diagnoses = engine.diagnose(config, listen)
     if as_json:
         for diagnosis in diagnoses:
             console.json_line(asdict(diagnosis))
