@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 # What has a meaning without --benchmark.
-_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "log", "quiet")
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "config_file", "log")
+_OF_FILMS += ("quiet",)
 
 
 @reading.takes_read_options("frames", "no_truth", lab_camera=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import scipy.io
+import tifffile
 import torch
 
 from deqsci_cli import zoo
@@ -63,10 +65,13 @@ def test_a_mistake_is_told_by_its_name(run, capture, settings, tmp_path, line, w
     assert told.value.exit_code == 2 and not (tmp_path / "o").exists()
 
 
-def test_evaluate_and_simulate(run, capture, settings, tmp_path):
+def test_evaluate_and_simulate(run, capture, settings, moving_scene, tmp_path):
     benchmark = f'benchmark = "{capture}"\nmodels = "gap-tv"\nmax_iter = 3\njson = true\n'
     (line,) = run("evaluate", "--config", settings(benchmark)).stdout.splitlines()
     assert json.loads(line)["label"] == "gap-tv"
+    tifffile.imwrite(tmp_path / "film.tif", np.rint(230 * moving_scene).astype(np.uint8))
+    films = f'films = ["{tmp_path / "film.tif"}"]\ntruth = "{capture}"'
+    assert "film.tif" in run("evaluate", "--config", settings(films)).stdout
     with pytest.raises(UsageError, match="--max-iter is of models"):
         run("evaluate", capture, "--truth", capture, "--config", settings("max_iter = 3"))
     film = f'video = "{capture}"\nout = "{tmp_path / "c.mat"}"\nframes = 4\nread_noise = 0.01'
