@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 # What has a meaning without --benchmark.
-_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "config_file", "log")
-_OF_FILMS += ("quiet",)
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames")
+_OF_ALL = ("as_json", "config_file", "log", "quiet")
 
 
 @reading.takes_read_options("frames", "no_truth", lab_camera=True)
@@ -204,7 +204,7 @@ def _check_options(context: typer.Context) -> None:
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
-        if given and option.name not in _OF_FILMS:
+        if given and option.name not in (*_OF_FILMS, *_OF_ALL):
             raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
 
 

@@ -55,7 +55,7 @@ def time_left(passed: float, done: float, left: float) -> str:
         done: of the work was done, with
         left: of it still to do.
     """
-    if passed < _LEAST_SECONDS or done < _LEAST_SHARE:
+    if passed < _LEAST_SECONDS or done < _LEAST_SHARE or not left:
         return ""
     return f"about {clock(passed * left / done)} left"
 
@@ -73,7 +73,7 @@ class _Elapsed(ProgressColumn):
     max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
-        return Text(clock(task.elapsed or 0))
+        return Text(clock(task.elapsed or 0) + ("," if task.fields["remaining"] else ""))
 
 
 @contextmanager

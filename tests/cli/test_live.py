@@ -28,7 +28,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
     ("passed", "done", "left", "words"),
     [
         (10, 0.25, 0.75, "about 0:30 left"),
-        (10, 0.5, 0.0, "about 0:00 left"),
+        (10, 0.5, 0.0, ""),
         (60, 0.1, 0.9, "about 9:00 left"),
         (3600, 0.25, 0.5, "about 2:00:00 left"),
         (60, 0.001, 0.999, ""),
@@ -69,7 +69,7 @@ def shown(monkeypatch):
 def test_what_it_says(shown):
     updates = [("solving 0/12 films", {"share": 0.0}), ("solving 3/12 films", {"share": 0.25})]
     wide = shown(80, *[(what, more | {"detail": "residual 1.2e-03"}) for what, more in updates])
-    assert re.fullmatch(r". solving 3/12 films ━+ *residual 1\.2e-03 0:\d\d about 0:30 left", wide)
+    assert re.fullmatch(r". solving 3/12 films ━+ *residual 1\.2e-03 0:\d\d, about 0:30 left", wide)
     narrow = shown(40, *updates)
     assert re.fullmatch(r". solving 3/12 films +about 0:30 left", narrow)
     assert len(wide) <= 80 and len(narrow) <= 40
