@@ -15,6 +15,8 @@ from deqsci_cli.cli.console import err
 _NARROW = 60
 # Less time, or work, tells nothing of the rest.
 _LEAST_SECONDS, _LEAST_SHARE = 5, 0.01
+# A spinner stands still at 1, while reports are still to be written.
+_ALL = 0.999
 
 
 class Live:
@@ -44,7 +46,7 @@ class Live:
         self.begun = self.begun or (now, share)
         began, before = self.begun
         left = time_left(now - began, share - before, 1 - share)
-        self.bar.update(self.task, total=1.0, completed=share, remaining=left)
+        self.bar.update(self.task, total=1.0, completed=min(share, _ALL), remaining=left)
 
 
 def time_left(passed: float, done: float, left: float) -> str:
