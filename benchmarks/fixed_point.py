@@ -19,7 +19,8 @@ import torch
 
 from deqsci_cli import zoo
 from deqsci_cli.engine.diagnose import centre
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr

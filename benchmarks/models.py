@@ -20,7 +20,8 @@ from machine import ceiling, gflop
 from deqsci_cli import zoo
 from deqsci_cli.cli.options import expand
 from deqsci_cli.engine.benchmark import BenchmarkConfig, benchmark
-from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map
+from deqsci_cli.equilibrium.model import make_map
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import load_capture
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.scores import mean_scores

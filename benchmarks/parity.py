@@ -38,7 +38,7 @@ def main() -> None:
     for file, architecture, scenes in FIGURES:
         network, options = import_checkpoint(data / "weights" / file, RUNS_AS[architecture])
         card = zoo.Card(file, "", RUNS_AS[architecture], options)
-        model, settings = zoo.Model(network, card, data, None), PUBLISHED[architecture]
+        model, settings = zoo.Model(card, data, None, network), PUBLISHED[architecture]
         for scene, published in scenes.items():
             capture = load_capture(data / "bench" / f"{scene}_cacti.mat")
             found = reconstruct(capture.measurements[0], capture.mask, model, settings)

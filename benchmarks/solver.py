@@ -20,7 +20,8 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr
 from deqsci_cli.runtime.device import keep_freed_memory

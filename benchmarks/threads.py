@@ -44,7 +44,7 @@ def serve(model: str, capture: str, max_iter: int | None) -> None:
 
         settle_threads()
     from deqsci_cli import zoo
-    from deqsci_cli.equilibrium.model import EquilibriumSettings
+    from deqsci_cli.equilibrium.settings import EquilibriumSettings
     from deqsci_cli.io import load_capture
     from deqsci_cli.reconstructor import Reconstructor
     from deqsci_cli.runtime.device import keep_freed_memory

@@ -7,7 +7,7 @@ is slow to import and the command line's help does not need it.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deqsci_cli.equilibrium.model import EquilibriumSettings
+    from deqsci_cli.equilibrium.settings import EquilibriumSettings
     from deqsci_cli.equilibrium.solvers import anderson, picard
     from deqsci_cli.io import load_capture
     from deqsci_cli.physics.noise import SensorNoise
@@ -37,7 +37,7 @@ else:  # hidden from type checkers: with it every misspelt name would have a typ
 
 #: the module in which each public name is defined, with its name there if that is another
 _HOMES = {
-    "EquilibriumSettings": "equilibrium.model",
+    "EquilibriumSettings": "equilibrium.settings",
     "ReconstructionResult": "reconstructor",
     "Reconstructor": "reconstructor",
     "SensingOperator": "physics.sensing",

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
 from deqsci_cli.equilibrium.noise_settings import settings_for_arms
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration, Solution, Status
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import check_arrays, check_seen, check_truth, check_unit

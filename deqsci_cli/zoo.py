@@ -5,33 +5,29 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from deqsci_cli.config import MOST_BYTES
-from deqsci_cli.equilibrium.model import EquilibriumSettings
-from deqsci_cli.errors import DeqsciError, InputError, ModelError
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
+from deqsci_cli.errors import DeqsciError, InputError, ModelError, UsageError
 from deqsci_cli.io.atomic import atomic_write
+from deqsci_cli.io.file_version import read_version
 from deqsci_cli.io.json_file import read_json, read_regular
 from deqsci_cli.io.paths import exists, is_dir, is_file
 from deqsci_cli.io.provenance import plain
-from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.networks.registry import build
+
+if TYPE_CHECKING:
+    from deqsci_cli.networks.denoiser import Denoiser
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+RECIPE = "train.toml"
 
-# Parts of networks that had another name up to version 0.1.0.
-_RENAMED = {"enter": "head", "leave": "tail", "falling": "encoder", "rising": "decoder"}
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _ANEW = f"copy the model's folder again, {WEIGHTS} and {CARD} as they were written"
 _IMPORT = "`deqsci convert FILE -o FOLDER --architecture NAME` makes one of published weights"
 
@@ -49,7 +45,7 @@ class Card:
         architecture: a key of `networks.registry.ARCHITECTURES`.
         options: its arguments.
         equilibrium: how it is run when nothing else is asked for: fields of
-            `equilibrium.model.EquilibriumSettings`.
+            `equilibrium.settings.EquilibriumSettings`.
         training: data, recipe, steps, hardware, as the training wrote them.
         figures: what was measured, and on what.
         licence: of the weights and of the data they come from.
@@ -69,13 +65,12 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A loaded model: its network in evaluation mode, its card, where it lies, its weights' hash.
+class Stored:
+    """A model in its folder: its card, where it lies, its weights' hash.
 
     An architecture without weights, such as total variation, has no hash.
     """
 
-    network: Denoiser
     card: Card
     path: Path
     sha256: str | None
@@ -85,6 +80,13 @@ class Model:
         """The hash of what computes: architecture, options and weights; the same for equal ones."""
         what = [self.card.architecture, self.card.options, self.sha256]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Model(Stored):
+    """A loaded model: its network, in evaluation mode, as well."""
+
+    network: Denoiser
 
 
 def models_folder() -> Path:
@@ -125,6 +127,28 @@ def find(name: str) -> Path:
     raise ModelError(f"there is no model '{name}'", hint=hint)
 
 
+def find_recipe(name: str) -> Path:
+    """The config that a training is run by.
+
+    Args:
+        name: a TOML file; or a model, as for `find`, for the one beside it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    local = Path(name)
+    if local.suffix == ".toml" or (exists(local) and not is_dir(local)):
+        return local
+    try:
+        recipe = find(name) / RECIPE
+    except ModelError as error:
+        raise UsageError(f"'{name}' is neither a config nor a model", hint=error.hint) from error
+    if not is_file(recipe):
+        have = sorted(path.parent.name for path in models_folder().glob(f"*/{RECIPE}"))
+        raise UsageError(f"the model '{name}' has no recipe", hint=f"these have: {', '.join(have)}")
+    return recipe
+
+
 def read_card(folder: Path) -> Card:
     """Read a card; unknown or missing fields are refused.
 
@@ -138,6 +162,39 @@ def read_card(folder: Path) -> Card:
         raise ModelError(error.message, path=path, hint=_ANEW) from error
 
 
+def look_up(name: str) -> Stored:
+    """A model as its folder has it; of a released one the network is not made (nor torch imported).
+
+    Args:
+        name: as for `find`.
+
+    Raises:
+        ModelError: as for `load`.
+    """
+    folder = find(name)
+    if folder.parent != models_folder():  # whether its parts fit is seen when they are put together
+        return load(name)
+    card = read_card(folder)
+    _check_settings(card, folder)
+    if not card.sha256:
+        return Stored(card, folder, None)
+    path = folder / WEIGHTS
+    try:
+        digest = read_version(_weights_file(path)).sha256
+    except InputError as error:
+        raise ModelError(error.message, path=path, hint=_ANEW) from error
+    _check_hash(card, digest, path)
+    return Stored(card, folder, digest)
+
+
+def count_numbers(model: Stored) -> int:
+    """How many numbers a model's file of weights holds."""
+    if model.sha256 is None:
+        return 0
+    with safe_open(model.path / WEIGHTS, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+
+
 def load(name: str) -> Model:
     """A model ready for use; every tensor of the file must fit, none may be missing.
 
@@ -147,22 +204,23 @@ def load(name: str) -> Model:
     Raises:
         ModelError: it cannot be found or read, or the weights do not fit the architecture.
     """
+    from deqsci_cli.networks.registry import build  # torch is slow to import
+    from deqsci_cli.networks.weights import load_weights, most_bytes
+
     folder = find(name)
     card = read_card(folder)
     path = folder / WEIGHTS
     try:
         network = build(card.architecture, card.options).eval()
-        EquilibriumSettings.from_card(card.equilibrium)
     except DeqsciError as error:
         raise ModelError(error.message, path=folder / CARD, hint=error.hint or _ANEW) from error
+    _check_settings(card, folder)
     if not network.state_dict():
-        return Model(network, card, folder, None)
-    if not exists(path):
-        raise ModelError("the model has a card but no weights", path=path, hint=_ANEW)
+        return Model(card, folder, None, network)
     try:
         # Read once: the hash is that of the weights that are used.
-        data = read_regular(path, most=_most_bytes(network))
-        network.load_state_dict(_weights(data, network), strict=True)
+        data = read_regular(_weights_file(path), most=most_bytes(network))
+        load_weights(network, data)
     except InputError as error:
         raise ModelError(error.message, path=path, hint=_ANEW) from error
     except SafetensorError as error:
@@ -175,57 +233,26 @@ def load(name: str) -> Model:
         ) from error
     network.requires_grad_(False)
     digest = hashlib.sha256(data).hexdigest()
+    _check_hash(card, digest, path)
+    return Model(card, folder, digest, network)
+
+
+def _check_settings(card: Card, folder: Path) -> None:
+    try:
+        EquilibriumSettings.from_card(card.equilibrium)
+    except DeqsciError as error:
+        raise ModelError(error.message, path=folder / CARD, hint=error.hint or _ANEW) from error
+
+
+def _weights_file(path: Path) -> Path:
+    if not exists(path):
+        raise ModelError("the model has a card but no weights", path=path, hint=_ANEW)
+    return path
+
+
+def _check_hash(card: Card, digest: str, path: Path) -> None:
     if card.sha256 not in ("", digest):
         raise ModelError("the weights are not those that the card is of", path=path, hint=_ANEW)
-    return Model(network, card, folder, digest)
-
-
-def check_tensors(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, cast: bool
-) -> None:
-    """Refuse tensors of a file that are not those expected.
-
-    Args:
-        found: by name.
-        expected: by name, of the same shapes.
-        cast: floating-point numbers may be of another precision.
-
-    Raises:
-        ValueError: one is missing, unknown, of another shape or type, or not finite.
-    """
-    if missing := sorted(set(expected) - set(found)):
-        raise ValueError(f"{missing[0]!r} is missing")
-    if foreign := sorted(set(found) - set(expected)):
-        raise ValueError(f"{foreign[0]!r} is unknown")
-    for name, like in expected.items():
-        tensor = found[name]
-        if tensor.shape != like.shape:
-            raise ValueError(f"{name!r} is {list(tensor.shape)}, not {list(like.shape)}")
-        types = _FLOATS if cast and like.is_floating_point() else (like.dtype,)
-        if tensor.dtype not in types:
-            raise ValueError(f"{name!r} is of type {str(tensor.dtype)[6:]}")
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name!r} has values that are NaN or infinite")
-
-
-def _most_bytes(network: Denoiser) -> int:
-    """How large a file of weights may be: in float64, with a header."""
-    state = network.state_dict().values()
-    numbers: int = sum(tensor.numel() for tensor in state)
-    return 8 * numbers + 1000 * len(state) + MOST_BYTES
-
-
-def _weights(data: bytes, network: Denoiser) -> dict[str, Tensor]:
-    found = load_tensors(data)
-    for name in found:
-        part, dot, rest = name.partition(".")
-        if part in _RENAMED:
-            raise ValueError(
-                f"{name!r} is called '{_RENAMED[part]}{dot}{rest}' since version 0.1.0: rename its "
-                "tensors and take the sha256 out of its card, or use that version"
-            )
-    check_tensors(found, network.state_dict(), cast=True)
-    return found
 
 
 def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) -> None:
@@ -237,8 +264,9 @@ def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) 
         card: what is known of it; the weights' hash is put in.
         overwrite: replace what lies there.
     """
-    state = {k: v.detach().cpu().float().contiguous() for k, v in network.state_dict().items()}
-    data = save(state, metadata={"architecture": card.architecture})
+    from deqsci_cli.networks.weights import dump_weights  # torch is slow to import
+
+    data = dump_weights(network, architecture=card.architecture)
     if exists(folder / CARD):
         # Killed between the two files, the card that was there would refuse the new weights.
         write_card(folder, replace(card, sha256=""), overwrite=overwrite)

@@ -12,6 +12,11 @@ import numpy as np
 import torch
 
 import deqsci_cli
+from deqsci_cli.engine.roi import Roi
+from deqsci_cli.networks.denoiser import Denoiser
+
+#: what modules that do not wait for PyTorch name for type checkers alone
+LATER = {"Denoiser": Denoiser, "Roi": Roi}
 
 
 def holds_arrays(kind: object, seen: tuple[object, ...] = ()) -> bool:
@@ -21,7 +26,7 @@ def holds_arrays(kind: object, seen: tuple[object, ...] = ()) -> bool:
     if typing.get_origin(kind) is Callable:  # what it gives is not held
         return False
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind).values()
+        hints = typing.get_type_hints(kind, localns=LATER).values()
         return kind not in seen and any(holds_arrays(hint, (*seen, kind)) for hint in hints)
     return any(holds_arrays(inner, seen) for inner in typing.get_args(kind))
 

@@ -18,7 +18,7 @@ from typer.main import get_command
 from deqsci_cli import zoo
 from deqsci_cli.cli.app import app
 from deqsci_cli.config import RENAMED, build
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import InputError, ModelError, UsageError
 from deqsci_cli.networks.registry import build as build_network
 from deqsci_cli.report.report import REPORT, Report

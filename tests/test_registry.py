@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deqsci_cli.equilibrium.maps import MAPS, GAPMap
-from deqsci_cli.equilibrium.model import STARTS, EquilibriumSettings, solve
-from deqsci_cli.equilibrium.solvers import SOLVERS, picard
+from deqsci_cli.equilibrium.maps import GAPMap
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.registries import MAPS, SOLVERS, STARTS
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
+from deqsci_cli.equilibrium.solvers import picard
 from deqsci_cli.errors import ModelError, UsageError
 from deqsci_cli.networks.registry import ARCHITECTURES, build
 from deqsci_cli.physics.sensing import SensingOperator
@@ -214,3 +216,19 @@ def test_the_example_of_deepinv_works_with_a_library_of_that_name(tmp_path, monk
 def test_numbers_of_numpy_are_no_matter(camera):
     operator, y = camera
     assert solve(shrink, operator, y, EquilibriumSettings(sigma=np.float32(0.1))).x.shape[0] == 2
+
+
+@pytest.mark.parametrize("registry", (SOLVERS, STARTS, MAPS), ids=lambda registry: registry.kind)
+def test_what_is_told_without_an_import_is_what_is_registered(registry):
+    assert set(registry.homes) == set(registry)
+    for name, home in registry.homes.items():
+        registry.check(name)
+        assert registry.find(name).__module__ == home
+
+
+def test_a_name_is_taken_before_its_module_is_imported():
+    registry = Registry("start", homes={"grey": "deqsci_cli.equilibrium.solvers"})
+    assert registry.names() == ["grey"] and not registry
+    registry.check("grey")
+    with pytest.raises(UsageError, match=r"no start 'gray' \(did you mean grey"):
+        registry.check("gray")

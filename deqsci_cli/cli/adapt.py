@@ -8,33 +8,61 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
+from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
+    from deqsci_cli.engine.adapt import AdaptConfig, Adapted
     from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.runtime.events import Event
 
 
-@options.takes_read_options("frames", "no_truth", "truth_key", "arms", "noise")
+@reading.takes_read_options("frames", "no_truth", "truth_key", "arms", "noise")
 def adapt(
     captures: Annotated[
         list[str],
         typer.Argument(help="Captures of one camera: files, folders, quoted globs, @list.txt."),
     ],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to be written.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="The model folder to be written.", rich_help_panel=options.OUTPUT
+        ),
+    ],
     model: Annotated[
-        str, typer.Option(help="The model that is adapted: a name, or a folder.")
+        str,
+        typer.Option(
+            help="The model that is adapted: a name, or a folder.",
+            autocompletion=choices.offer(choices.models),
+            rich_help_panel=options.SOLVER,
+        ),
     ] = options.DEFAULT_MODEL,
     mask_frames: Annotated[
-        str | None, typer.Option(help="Frames of the mask that code a measurement: 10, or 10:20.")
+        str | None,
+        typer.Option(
+            help="Frames of the mask that code a measurement: 10, or 10:20.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     read_options: ReadOptions,
-    steps: Annotated[int, typer.Option(help="At most; it ends by itself before.")] = 120,
-    batch_size: Annotated[int, typer.Option(help="Pieces of measurements a step.")] = 2,
-    patch_size: Annotated[int, typer.Option(help="Their side, pixels.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-4,
+    steps: Annotated[
+        int,
+        typer.Option(help="At most; it ends by itself before.", rich_help_panel=options.TRAINING),
+    ] = 120,
+    batch_size: Annotated[
+        int,
+        typer.Option(help="Pieces of measurements a step.", rich_help_panel=options.TRAINING),
+    ] = 2,
+    patch_size: Annotated[
+        int, typer.Option(help="Their side, pixels.", rich_help_panel=options.TRAINING)
+    ] = 64,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate.", rich_help_panel=options.TRAINING)
+    ] = 1e-4,
     device: options.Device = "auto",
+    threads: options.Threads = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
@@ -44,18 +72,11 @@ def adapt(
 
     Pixels of the measurements are hidden, and the model learns to predict them. What it predicts
     of others, which no step sees, tells when it is at its best.
-
-    deqsci adapt night/*.mat --camera lab.h5 -o lab-pnp, then
-    deqsci reconstruct night/ --camera lab.h5 --model ./lab-pnp
     """
     from deqsci_cli.engine.adapt import AdaptConfig
-    from deqsci_cli.engine.adapt import adapt as run
-    from deqsci_cli.runtime.device import keep_freed_memory
-    from deqsci_cli.runtime.events import Note, Stepped, Validated
 
-    keep_freed_memory()
     config = AdaptConfig(
-        captures=options.expand(captures, besides=read_options.files().values()).paths,
+        captures=expand(captures, besides=read_options.files().values()).paths,
         out=out,
         model=model,
         read_options=replace(read_options, frames=mask_frames),
@@ -67,33 +88,39 @@ def adapt(
         device=device,
         overwrite=overwrite,
     )
-    with console.progress("loss", shown=not quiet) as bar:
-        task = bar.add_task("looking at the model", total=None, loss="")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                bar.update(
-                    task,
-                    description="adapting",
-                    completed=event.step,
-                    total=event.steps,
-                    loss=f"loss {event.loss:.4f}",
-                )
-            elif isinstance(event, Validated) and not quiet:
-                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
-                console.note(f"step {event.step}: {figures}{' (best so far)' * event.best}")
-            elif isinstance(event, Note) and not quiet:
-                console.note(event.text)
-
-        done = run(config, listen)
+    done = _run(config, threads, quiet=quiet)
     if as_json:
         console.json_line(asdict(done))
         return
     before, after = done.before["held_out"], done.after["held_out"]
     if not done.step:
-        console.note(f"no step made {model} better on these captures: {done.out} is {model}")
+        console.note(f"no step made {model} better on these captures: {out} is {model}")
     console.out.print(
         f"{done.out}: held-out score {before:.4f} before, {after:.4f} after {done.step} steps; "
         f"use it with --model {done.out}",
         soft_wrap=True,
     )
+
+
+def _run(config: AdaptConfig, threads: int | None, *, quiet: bool) -> Adapted:
+    from deqsci_cli.engine.adapt import adapt as run
+    from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+    from deqsci_cli.runtime.events import Note, Stepped, Validated
+
+    keep_freed_memory()
+    use_threads(threads)
+    with live(shown=not quiet) as line:
+        line.show("looking at the model")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stepped):
+                share, detail = event.step / event.steps, f"loss {event.loss:.4f}"
+                line.show(f"adapting {event.step}/{event.steps} steps", share=share, detail=detail)
+            elif isinstance(event, Validated):
+                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
+                best = " (best so far)" if event.best else ""
+                console.note(f"step {event.step}: {figures}{best}", shown=not quiet)
+            elif isinstance(event, Note):
+                console.note(event.text, shown=not quiet)
+
+        return run(config, listen)

@@ -13,6 +13,7 @@ from deqsci_cli.cli.calibrate import calibrate
 from deqsci_cli.cli.console import show_error
 from deqsci_cli.cli.convert import convert
 from deqsci_cli.cli.evaluate import evaluate
+from deqsci_cli.cli.examples import Grouped
 from deqsci_cli.cli.inspect import inspect
 from deqsci_cli.cli.models import models
 from deqsci_cli.cli.reconstruct import reconstruct
@@ -34,15 +35,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(reconstruct)
-app.command()(simulate)
-app.command()(evaluate)
-app.command()(view)
-app.command()(convert)
-app.command()(inspect)
-app.command()(calibrate)
-app.command()(train)
-app.command()(adapt)
+for command in (
+    reconstruct,
+    simulate,
+    evaluate,
+    view,
+    convert,
+    inspect,
+    calibrate,
+    train,
+    adapt,
+):
+    app.command(cls=Grouped)(command)
 app.add_typer(models, name="models")
 
 

@@ -8,49 +8,68 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
+from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 from deqsci_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@options.takes_read_options("frames", "no_truth", "truth_key")
+@reading.takes_read_options("frames", "no_truth", "truth_key")
 def calibrate(
     captures: Annotated[
         list[str] | None,
         typer.Argument(help="Captures of one camera: files, folders, quoted globs, @list.txt."),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The camera's file, .h5.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The camera's file, .h5.", rich_help_panel=options.OUTPUT),
+    ],
     fit: Annotated[
         str | None,
-        typer.Option(help="What to find: any of shift,rotation,scale,gains,offset,blur."),
+        typer.Option(
+            help="What to find: any of shift,rotation,scale,gains,offset,blur.",
+            rich_help_panel=options.SOLVER,
+        ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
             help="Pictures of a white surface through each position of the mask instead: a stack, "
-            "or a folder. --dark and --flat (the surface without the mask) belong to them."
+            "or a folder. --dark and --flat (the surface without the mask) belong to them.",
+            rich_help_panel=options.INPUT,
         ),
     ] = None,
     mask_frames: Annotated[
-        str | None, typer.Option(help="Frames of the mask that code a measurement: 10, or 10:20.")
+        str | None,
+        typer.Option(
+            help="Frames of the mask that code a measurement: 10, or 10:20.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     read_options: ReadOptions,
-    note: Annotated[str, typer.Option(help="A sentence to be kept in the camera's file.")] = "",
+    note: Annotated[
+        str,
+        typer.Option(
+            help="A sentence to be kept in the camera's file.", rich_help_panel=options.OUTPUT
+        ),
+    ] = "",
     report: Annotated[
-        bool, typer.Option("--report", help="Write a page beside it, with the mask and the fit.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Write a page beside it, with the mask and the fit.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Describe a camera in a file, from its captures or from pictures of its mask.
-
-    deqsci calibrate captures/*.mat --mask mask.mat --fit shift,offset -o lab.h5, or
-    deqsci calibrate --frames positions/ --dark dark.tif --flat white.tif -o lab.h5.
-    """
+    """Describe a camera in a file, from its captures or from pictures of its mask."""
     if frames is not None:
         if captures or fit or report:
             raise UsageError(
@@ -114,24 +133,26 @@ def _of_captures(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from deqsci_cli.engine.calibrate import CalibrateConfig
-    from deqsci_cli.engine.calibrate import calibrate as run
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine.calibrate import CalibrateConfig
+        from deqsci_cli.engine.calibrate import calibrate as run
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note) and not quiet:
+                console.note(event.text)
 
-    config = CalibrateConfig(
-        captures=options.expand(captures, besides=read_options.files().values()).paths,
-        out=out,
-        parameters=parameters,
-        read_options=read_options,
-        note=note,
-        page=out.with_suffix(".html") if report else None,
-        overwrite=overwrite,
-    )
-    done = run(config, listen)
+        config = CalibrateConfig(
+            captures=expand(captures, besides=read_options.files().values()).paths,
+            out=out,
+            parameters=parameters,
+            read_options=read_options,
+            note=note,
+            page=out.with_suffix(".html") if report else None,
+            overwrite=overwrite,
+        )
+        line.show("fitting")
+        done = run(config, listen)
     if as_json:
         console.json_line(asdict(done))
         return
@@ -144,7 +165,7 @@ def _of_captures(
             console.number(each.error if known else None, ".1g"),
             "" if each.unknown is None else f"not told: {each.unknown}",
         )
-    console.out.print(shown)
+    console.show_table(shown)
     _show_scores(done)
     for sentence in done.notes:
         console.note(sentence)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from deqsci_cli.cli import log
 from deqsci_cli.errors import DeqsciError, visible
 
 if TYPE_CHECKING:
@@ -32,6 +24,16 @@ class _Literal(Console):
     def render_str(self, text: str, **_: Any) -> Text:
         return Text(visible(text, keep="\n"))
 
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **settings: Any) -> None:
+        """Print; `soft_wrap` keeps a sentence on one line, but at a terminal, for its words."""
+        soft_wrap = bool(soft_wrap) and not self.is_terminal
+        super().print(*objects, soft_wrap=soft_wrap, **settings)
+
+
+# For 80 columns to hold a table.
+_SHORT = {"evaluations": "evals"}
+# Wider than any table.
+_WIDEST = 10_000
 
 out = _Literal(highlight=False)
 err = _Literal(stderr=True, highlight=False)
@@ -42,9 +44,11 @@ def show_error(error: DeqsciError) -> None:
     _complain("error:", str(error))
 
 
-def note(text: str) -> None:
-    """A sentence of narration."""
-    err.print(visible(text), soft_wrap=True)
+def note(text: str, *, shown: bool = True) -> None:
+    """A sentence of narration; in the log it is kept though it is not shown."""
+    if shown:
+        err.print(visible(text), soft_wrap=True)
+    log.write(visible(text))
 
 
 def json_line(record: Any) -> None:
@@ -55,31 +59,37 @@ def json_line(record: Any) -> None:
     sys.stdout.flush()
 
 
-@contextmanager
-def progress(*fields: str, shown: bool) -> Iterator[Progress]:
-    """A live line on stderr: description, bar, count, the named fields, time gone and to go."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        *(TextColumn("{task.fields[" + name + "]}") for name in fields),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not (shown and err.is_terminal),
-    )
-    with bar:
-        yield bar
-
-
 def table(title: str, *columns: str) -> Table:
-    """A table whose columns after the first are right-aligned."""
+    """A table whose columns after the first are right-aligned, and narrow."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        heading = _SHORT.get(column, column).replace(" ", "\n")
+        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     return made
+
+
+def show_table(shown: Table) -> None:
+    """A table; where it is wider than the terminal, row by row, so that no cell is broken."""
+    whole = out.options.update(width=_WIDEST)
+    if out.measure(shown, options=whole).maximum <= out.width:
+        out.print(shown)
+        return
+    names = [" ".join(str(column.header).split()) for column in shown.columns]
+    for first, *cells in zip(*(column.cells for column in shown.columns), strict=True):
+        if first:
+            out.print(first, style="bold")
+        facts = {name: str(cell) for name, cell in zip(names[1:], cells, strict=True) if cell}
+        out.print(Padding(pairs(facts), (0, 0, 0, 2)))
+
+
+def pairs(facts: dict[str, str]) -> Table:
+    """Names and their values, a line each; long values go on beside their name."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(name, value)
+    return grid
 
 
 def number(value: float | None, form: str = ".2f") -> str:
@@ -94,4 +104,5 @@ def show_failures(failures: list[Failure]) -> None:
 
 
 def _complain(word: str, text: str) -> None:
+    log.write(f"{word} {visible(text)}")
     err.print(Text.assemble((word, "bold red"), " ", visible(text)), soft_wrap=True)

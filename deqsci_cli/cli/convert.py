@@ -7,34 +7,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
 from deqsci_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@options.takes_read_options()
+@reading.takes_read_options()
 def convert(
     source: Annotated[Path, typer.Argument(help="A capture, or a checkpoint to import.")],
     target: Annotated[
         Path | None, typer.Argument(help="The capture to be written: .mat, .h5 or .tif.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The model folder an import becomes.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The model folder an import becomes.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="Of a checkpoint: cnn, rsn-cnn or ffdnet.")
+        str | None,
+        typer.Option(
+            help="Of a checkpoint: cnn, rsn-cnn or ffdnet.",
+            autocompletion=choices.offer(("cnn", "rsn-cnn", "ffdnet")),
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     *,
     read_options: ReadOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Convert a capture into another format, or a published checkpoint into a model.
-
-    deqsci convert capture.mat capture.h5, or
-    deqsci convert cnn.ckpt -o my-cnn --architecture cnn.
-    """
+    """Convert a capture into another format, or a published checkpoint into a model."""
     from deqsci_cli.engine import convert as engine  # torch is slow to import
 
     if architecture is not None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
+from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 from deqsci_cli.errors import DeqsciError, UsageError
 
 if TYPE_CHECKING:
@@ -21,44 +23,67 @@ if TYPE_CHECKING:
 
 
 # What has a meaning without --benchmark.
-_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames", "as_json", "quiet")
+_OF_FILMS = ("films", "truth", "truth_key", "axes", "frames")
+_OF_ALL = ("as_json", "config_file", "log", "quiet")
 
 
-@options.takes_read_options("frames", "no_truth")
+@reading.takes_read_options("frames", "no_truth", lab_camera=True)
 def evaluate(
     context: typer.Context,
     films: Annotated[
         list[str] | None, typer.Argument(help="Reconstructed films, or quoted globs.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="A film, a video, or a capture with truth.")
+        Path | None,
+        typer.Option(
+            help="A film, a video, or a capture with truth.", rich_help_panel=options.INPUT
+        ),
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="Captures with truth (a file, folder, glob …), for --models."),
+        typer.Option(
+            help="Captures with truth (a file, folder, glob …), for --models.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     models: Annotated[
-        str, typer.Option(help="With --benchmark: released models or folders, by commas.")
+        str,
+        typer.Option(
+            help="With --benchmark: released models or folders, by commas.",
+            rich_help_panel=options.SOLVER,
+        ),
     ] = "pnp,rnn,gap-tv",
     measurements: Annotated[
-        str, typer.Option(help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.")
+        str,
+        typer.Option(
+            help="With --benchmark: which of each file: 0, or 0:3, or 1,4:.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = ":",
     sequence: Annotated[
         bool,
         typer.Option(
-            "--sequence", help="With --benchmark: the measurements of a file become one film."
+            "--sequence",
+            help="With --benchmark: the measurements of a file become one film.",
+            rich_help_panel=options.INPUT,
         ),
     ] = False,
     sweep: Annotated[
         str | None,
         typer.Option(
             help="With --benchmark: tol=…, noise=…, offset=…, saturation=…, gains=… or shift=…, "
-            "values by commas."
+            "values by commas.",
+            rich_help_panel=options.CAMERA,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="With --benchmark: folder of the table's files."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="With --benchmark: folder of the table's files.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     tol: options.Tol = None,
     max_iter: options.MaxIter = None,
@@ -67,27 +92,38 @@ def evaluate(
     tile: options.Tile = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     seed: options.Seed = 0,
+    config_file: options.Config = None,
     *,
     read_options: ReadOptions,
     mask_frames: Annotated[
         str | None,
-        typer.Option(help="As --frames elsewhere: those of the mask that code a measurement."),
+        typer.Option(
+            help="As --frames elsewhere: those of the mask that code a measurement.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Show the figures of every frame.")
+        bool,
+        typer.Option(
+            "--frames", help="Show the figures of every frame.", rich_help_panel=options.OUTPUT
+        ),
     ] = False,
     report: Annotated[
-        bool, typer.Option(help="With --out: write report.html, a page that plays the films.")
+        bool,
+        typer.Option(
+            help="With --out: write report.html, a page that plays the films.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = True,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure films against their truth, or models on captures with truth.
 
-    deqsci evaluate 'out/*.tif' --truth capture.mat, or
-    deqsci evaluate --benchmark captures/ --models pnp,rnn,gap-tv.
     PSNR (peak 1) and SSIM, mean over the frames. Films need no more than --truth, --truth-key and
     --axes; the other options are of models.
     """
@@ -103,41 +139,44 @@ def evaluate(
         return
     if films or truth is not None:
         raise UsageError("--benchmark makes its own films", hint="leave films and --truth out")
-    # torch is slow to import
-    from deqsci_cli.engine.benchmark import BenchmarkConfig
-    from deqsci_cli.engine.benchmark import benchmark as run
-    from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
-    from deqsci_cli.report.scores import score_table
-    from deqsci_cli.runtime.device import keep_freed_memory
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        # torch is slow to import
+        from deqsci_cli.engine.benchmark import BenchmarkConfig
+        from deqsci_cli.engine.benchmark import benchmark as run
+        from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
+        from deqsci_cli.report.scores import score_table
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note):
+                console.note(event.text, shown=not quiet)
 
-    keep_freed_memory()
-    config = BenchmarkConfig(
-        captures=options.expand([benchmark], besides=read_options.files().values()).paths,
-        models=tuple(name.strip() for name in models.split(",")),
-        read_options=replace(read_options, frames=mask_frames),
-        measurements=measurements,
-        sweep=_sweep(sweep),
-        equilibrium={
-            "tol": tol,
-            "max_iter": max_iter,
-            "symmetries": symmetries,
-            "solver": solver,
-            "tile": tile,
-        },
-        device=device,
-        dtype=dtype,
-        seed=seed,
-        page=report and out is not None,
-        sequence=sequence,
-    )
-    if out is not None:
-        check_outputs(config, out, overwrite=overwrite)
-    result = run(config, listen)
+        keep_freed_memory()
+        use_threads(threads)
+        config = BenchmarkConfig(
+            captures=expand([benchmark], besides=read_options.files().values()).paths,
+            models=tuple(name.strip() for name in models.split(",")),
+            read_options=replace(read_options, frames=mask_frames),
+            measurements=measurements,
+            sweep=_sweep(sweep),
+            equilibrium={
+                "tol": tol,
+                "max_iter": max_iter,
+                "symmetries": symmetries,
+                "solver": solver,
+                "tile": tile,
+            },
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            page=report and out is not None,
+            sequence=sequence,
+        )
+        if out is not None:
+            check_outputs(config, out, overwrite=overwrite)
+        line.show("measuring")
+        result = run(config, listen)
     scores, failures = result.scores, result.failures
     swept = None if config.sweep is None else config.sweep.what
     if as_json:
@@ -148,13 +187,13 @@ def evaluate(
         shown = console.table("", *header)
         for row in rows:
             shown.add_row(*row, style="bold" if row[0] == "mean" else None)
-        console.out.print(shown)
+        console.show_table(shown)
         if frames:
             _show_frames([(f"{s.name}, {s.label}", s) for s in scores])
     if out is not None and scores:
         written = write_outputs(config, result, out, overwrite=overwrite)
-        if not quiet:
-            console.note(f"{', '.join(path.name for path in written)} are in {out}")
+        names = ", ".join(path.name for path in written)
+        console.note(f"{names} are in {out}", shown=not quiet)
     console.show_failures(failures)
     if failures:
         raise typer.Exit(1 if scores else failures[0].exit_code)
@@ -164,8 +203,8 @@ def _check_options(context: typer.Context) -> None:
     """Refuse options that films that are there already leave without a meaning."""
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and option.name not in _OF_FILMS:
+        given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+        if given and option.name not in (*_OF_FILMS, *_OF_ALL):
             raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
 
 
@@ -195,7 +234,7 @@ def _films(
     from deqsci_cli.engine.evaluate import Evaluation
     from deqsci_cli.engine.evaluate import evaluate as run  # torch is slow to import
 
-    results = run(options.expand(films).paths, truth, key=truth_key, axes=axes)
+    results = run(expand(films).paths, truth, key=truth_key, axes=axes)
     good = [r for r in results if isinstance(r, Evaluation)]
     if as_json:
         for result in good:
@@ -212,7 +251,7 @@ def _films(
                 console.number(result.psnr),
                 console.number(result.ssim, ".4f"),
             )
-        console.out.print(shown)
+        console.show_table(shown)
         if frames:
             _show_frames([(result.film, result) for result in good])
     failed = [r for r in results if isinstance(r, DeqsciError)]
@@ -235,4 +274,4 @@ def _show_frames(named: Sequence[tuple[str, Evaluation | Score]]) -> None:
                 console.number(peak),
                 console.number(alike, ".4f"),
             )
-    console.out.print(shown)
+    console.show_table(shown)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import console, options, reading
 from deqsci_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLACEMENTS = 6
 
 
-@options.takes_read_options()
+@reading.takes_read_options(lab_camera=True)
 def inspect(
     file: Annotated[Path, typer.Argument(help="A capture, mask or film: .mat, .h5 or .tif.")],
     *,
@@ -85,7 +85,7 @@ def inspect(
             console.number(array.mean, ".6g"),
             array.note or "",
         )
-    console.out.print(shown)
+    console.show_table(shown)
     if summary.imperfections:
         done = ", ".join(summary.imperfections)
         console.out.print(f"simulated with an imperfect camera: {done}", soft_wrap=True)
@@ -147,4 +147,4 @@ def _show_mask(found: object) -> None:
     shown = console.table("", "the mask", "held-out score")
     for placed in found["placements"][:_PLACEMENTS]:
         shown.add_row(placed["change"], console.number(placed["score"], ".3f"))
-    console.out.print(shown)
+    console.show_table(shown)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.padding import Padding
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
+from deqsci_cli.cli.examples import Grouped, epilog
+from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
+    from deqsci_cli.zoo import Stored
 
-models = typer.Typer(help="List the released models, or show one.", invoke_without_command=True)
+models = typer.Typer(
+    help="List the released models, or show one.",
+    invoke_without_command=True,
+    epilog=epilog("models"),
+)
 
 
 @models.callback()
@@ -21,61 +29,126 @@ def list_models(context: typer.Context, as_json: options.AsJson = False) -> None
     """List the released models."""
     if context.invoked_subcommand is not None:
         return
-    from deqsci_cli import zoo  # torch is slow to import
+    from deqsci_cli import zoo  # its libraries are slow to import
 
     names = {name: [a for a, n in zoo.ALIASES.items() if n == name] for name in zoo.released()}
     default = zoo.find(options.DEFAULT_MODEL).name
-    cards = zoo.cards()
-    if as_json:
-        for card in cards:
-            facts = {"aliases": names[card.name], "default": card.name == default}
-            console.json_line(asdict(card) | facts)
-        return
-    shown = console.table("", "model")
-    for column in ("alias", "what it is", "licence of the weights"):
-        shown.add_column(column, overflow="fold")
-    for card in cards:
-        alias = ", ".join(names[card.name]) + (" (default)" if card.name == default else "")
-        shown.add_row(card.name, alias, card.summary, card.licence)
-    console.out.print(shown)
+    for card in zoo.cards():
+        aliases, chosen = names[card.name], card.name == default
+        if as_json:
+            console.json_line(asdict(card) | {"aliases": aliases, "default": chosen})
+            continue
+        console.out.print(card.name, style="bold", end="")
+        console.out.print("".join(f", or {a}" for a in aliases) + (" (default)" if chosen else ""))
+        for text in (card.summary, f"licence of the weights: {card.licence}"):
+            console.out.print(Padding(text, (0, 0, 0, 2)))
 
 
-@models.command()
+@models.command(cls=Grouped)
 def show(
-    name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+        ),
+    ],
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history", help="Show as well how it was trained.", rich_help_panel=options.OUTPUT
+        ),
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a model's card: how it is run, how it was trained, what was measured."""
-    from deqsci_cli import zoo  # torch is slow to import
-    from deqsci_cli.networks.registry import parameter_count
+    """Show a model's card: its licence, how it is run, what was measured."""
+    from deqsci_cli import zoo  # its libraries are slow to import
 
-    model = zoo.load(name)
-    first = {"name": model.card.name, "summary": model.card.summary, "licence": model.card.licence}
-    facts = (first | asdict(model.card)) | {
-        "parameters": parameter_count(model.network),
-        "sha256": model.sha256,
-        "folder": str(model.path),
-    }
+    model = zoo.look_up(name)
+    count = zoo.count_numbers(model)
     if as_json:
-        console.json_line(facts)
+        card = model.card
+        first = {"name": card.name, "summary": card.summary, "licence": card.licence}
+        last = {"parameters": count, "sha256": model.sha256, "folder": str(model.path)}
+        console.json_line((first | asdict(card)) | last)
         return
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-        console.out.print(key, style="bold", end=": ")
-        console.out.print(text, soft_wrap=True)
+    _show_head(model, count)
+    for title, figures in model.card.figures.items():
+        _show_figures(title, figures)
+    training = model.card.training
+    if training and history:
+        _show_facts("history of the training", training)
+    elif training:
+        console.note("how it was trained: give --history")
 
 
-@models.command()
-@options.takes_read_options()
+def _show_head(model: Stored, count: int) -> None:
+    card = model.card
+    console.out.print(card.name, style="bold")
+    facts = {
+        "licence": card.licence or "none is told",
+        "what it is": card.summary,
+        "network": f"{card.architecture}, {count:,} parameters",
+        "run with": ", ".join(f"{k} {_words(v)}" for k, v in card.equilibrium.items()),
+        "folder": str(model.path),
+        "sha256": model.sha256 or "no weights",
+    }
+    console.out.print(console.pairs(facts))
+
+
+def _show_figures(title: str, figures: Any) -> None:
+    """A table where all rows have the same columns, as scenes have; else name and value."""
+    if not isinstance(figures, dict):
+        console.out.print(f"\n{title}: {_words(figures)}")
+        return
+    rows = list(figures.values())
+    if not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        _show_facts(title, figures)
+        return
+    console.out.print(f"\n{title}", style="bold")
+    shown = console.table("", "", *rows[0])
+    for name, row in figures.items():
+        shown.add_row(name, *map(_words, row.values()))
+    console.show_table(shown)
+
+
+def _show_facts(title: str, facts: dict[str, Any]) -> None:
+    console.out.print(f"\n{title}", style="bold")
+    console.out.print(console.pairs({name: _words(value) for name, value in facts.items()}))
+
+
+def _words(value: Any) -> str:
+    """A value of a card for people."""
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@models.command(cls=Grouped)
+@reading.takes_read_options(lab_camera=True)
 def diagnose(
-    name: Annotated[str, typer.Argument(help="A released model, or a model's folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+        ),
+    ],
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
     *,
     read_options: ReadOptions,
     side: Annotated[
-        int, typer.Option(help="Side of the centred crop, pixels; 0 for the whole picture.")
+        int,
+        typer.Option(
+            help="Side of the centred crop, pixels; 0 for the whole picture.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = 128,
-    evaluations: Annotated[int, typer.Option(help="Most evaluations of an iteration.")] = 100,
+    evaluations: Annotated[
+        int, typer.Option(help="Most evaluations of an iteration.", rich_help_panel=options.SOLVER)
+    ] = 100,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -87,24 +160,26 @@ def diagnose(
     point. It tells the speed of the last evaluations, and nothing of the way there: the Jacobian
     is not symmetric, so that a residual may grow before it falls.
     """
-    from deqsci_cli.engine import diagnose as engine  # torch is slow to import
-    from deqsci_cli.runtime.device import keep_freed_memory
-    from deqsci_cli.runtime.events import Event, Note
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine import diagnose as engine  # torch is slow to import
+        from deqsci_cli.runtime.device import keep_freed_memory
+        from deqsci_cli.runtime.events import Event, Note
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note) and not quiet:
-            console.note(event.text)
+        def listen(event: Event) -> None:
+            if isinstance(event, Note) and not quiet:
+                console.note(event.text)
 
-    keep_freed_memory()
-    config = engine.DiagnoseConfig(
-        model=name,
-        inputs=options.expand(captures).paths,
-        read_options=read_options,
-        side=side or None,
-        evaluations=evaluations,
-        device=device,
-    )
-    diagnoses = engine.diagnose(config, listen)
+        keep_freed_memory()
+        config = engine.DiagnoseConfig(
+            model=name,
+            inputs=expand(captures).paths,
+            read_options=read_options,
+            side=side or None,
+            evaluations=evaluations,
+            device=device,
+        )
+        line.show("measuring")
+        diagnoses = engine.diagnose(config, listen)
     if as_json:
         for diagnosis in diagnoses:
             console.json_line(asdict(diagnosis))
@@ -120,7 +195,7 @@ def diagnose(
             _decay(each.accelerated),
             each.verdict,
         )
-    console.out.print(shown)
+    console.show_table(shown)
 
 
 def _decay(residual_trace: list[float]) -> str:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options, reading
+from deqsci_cli.cli.inputs import expand, numbers
+from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
     from deqsci_cli.engine.batch.config import ReconstructConfig
     from deqsci_cli.engine.batch.plan import Plan
     from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.report.report import Report
-    from deqsci_cli.runtime.events import Event
+    from deqsci_cli.runtime.events import Event, Finished, Iterated, Phase
 
 
-@options.takes_read_options()
+@reading.takes_read_options(lab_camera=True)
 def reconstruct(
     inputs: Annotated[
         list[str],
@@ -26,21 +28,34 @@ def reconstruct(
             help="Capture files, folders, quoted globs, @list.txt, or - (paths on stdin)."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of films and report.")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder of films and report.", rich_help_panel=options.OUTPUT
+        ),
+    ] = Path("out"),
     model: Annotated[
-        str, typer.Option(help="A released model, or a model's folder.")
+        str,
+        typer.Option(
+            help="A released model, or a model's folder.",
+            autocompletion=choices.offer(choices.models),
+            rich_help_panel=options.SOLVER,
+        ),
     ] = options.DEFAULT_MODEL,
     *,
     measurements: Annotated[
-        str, typer.Option(help="Which measurements of each file: 0, or 0:3, or 1,4:.")
+        str,
+        typer.Option(
+            help="Which measurements of each file: 0, or 0:3, or 1,4:.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = ":",
     sequence: Annotated[
         bool,
         typer.Option(
             "--sequence",
             help="Measurements of a file, or of a folder's files, follow one another: one film.",
+            rich_help_panel=options.INPUT,
         ),
     ] = False,
     tol: options.Tol = None,
@@ -52,46 +67,92 @@ def reconstruct(
         str | None,
         typer.Option(
             help="Region that the model makes, gap-tv the rest: TOP,LEFT,HEIGHT,WIDTH, the file of "
-            "a picture (not 0 is inside), or auto for what moves."
+            "a picture (not 0 is inside), or auto for what moves.",
+            rich_help_panel=options.SOLVER,
         ),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     seed: options.Seed = 0,
+    config_file: options.Config = None,
     film_format: Annotated[
-        str, typer.Option("--format", help="Of the films: tif, mat or h5.")
+        str,
+        typer.Option(
+            "--format",
+            help="Of the films: tif, mat or h5.",
+            autocompletion=choices.offer(choices.formats),
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "tif",
-    preview: Annotated[str, typer.Option(help="Any of gif,png,mp4, or none.")] = "gif",
+    preview: Annotated[
+        str, typer.Option(help="Any of gif,png,mp4, or none.", rich_help_panel=options.OUTPUT)
+    ] = "gif",
     contrast: Annotated[
         str,
-        typer.Option(help="Of previews: auto (percentiles), full (0 to white), or LOW,HIGH."),
+        typer.Option(
+            help="Of previews: auto (percentiles), full (0 to white), or LOW,HIGH.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = "auto",
-    fps: Annotated[float, typer.Option(help="Frames a second of .gif and .mp4.")] = 10.0,
+    fps: Annotated[
+        float,
+        typer.Option(help="Frames a second of .gif and .mp4.", rich_help_panel=options.OUTPUT),
+    ] = 10.0,
     report: Annotated[
-        bool, typer.Option("--report", help="Write report.html, a page that plays the films.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Write report.html, a page that plays the films.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
     read_options: ReadOptions,
     batch_size: Annotated[
-        str, typer.Option(help="Measurements solved together: a number, or auto.")
+        str,
+        typer.Option(
+            help="Measurements solved together: a number, or auto.", rich_help_panel=options.RUN
+        ),
     ] = "auto",
     cluster: Annotated[
         str | None,
-        typer.Option(help="Share the work: local:N (processes), or a Dask scheduler's address."),
+        typer.Option(
+            help="Share the work: local:N (processes), or a Dask scheduler's address.",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Redo only what is missing or changed.")
+        bool,
+        typer.Option(
+            "--resume", help="Redo only what is missing or changed.", rich_help_panel=options.RUN
+        ),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")
+        bool,
+        typer.Option(
+            "--fail-fast", help="Stop at the first input that fails.", rich_help_panel=options.RUN
+        ),
     ] = False,
     as_json: options.AsJson = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; compute and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be done; compute and write nothing.",
+            rich_help_panel=options.RUN,
+        ),
     ] = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell the settings of the solver as well.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Tell the settings of the solver as well.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = False,
 ) -> None:
     """Reconstruct the films of coded captures, and report how well they are settled.
@@ -99,14 +160,11 @@ def reconstruct(
     Writes a film and its previews for every measurement, and one report.json. With --sequence one
     film for every file or folder, whose measurements are solved together.
     """
-    from deqsci_cli.engine.batch.config import ReconstructConfig  # torch is slow to import
-    from deqsci_cli.engine.batch.plan import plan
+    from deqsci_cli.engine.batch.config import ReconstructConfig  # its libraries are slow to import
     from deqsci_cli.io import Look
-    from deqsci_cli.runtime.device import keep_freed_memory
 
-    keep_freed_memory()
-    size = None if batch_size == "auto" else options.numbers(batch_size, "--batch-size", 1)
-    named = options.expand(inputs, besides=read_options.files().values())
+    size = None if batch_size == "auto" else numbers(batch_size, "--batch-size", 1)
+    named = expand(inputs, besides=read_options.files().values())
     config = ReconstructConfig(
         inputs=named.paths,
         found=named.found,
@@ -139,13 +197,16 @@ def reconstruct(
         cluster=cluster,
     )
     if dry_run:
-        planned = plan(config)
+        from deqsci_cli import zoo
+        from deqsci_cli.engine.batch.plan import plan
+
+        planned = plan(config, zoo.look_up(config.model))
         if verbose:
             console.note(f"settings: {planned.settings}")
         _show_plan(planned, config)
         _end([f.exit_code for f in planned.failures], bool(planned.jobs))
         return
-    found = _run(config, quiet=quiet, verbose=verbose)
+    found = _run(config, threads, quiet=quiet, verbose=verbose)
     if as_json:
         for record in found.measurements:
             console.json_line(asdict(record))
@@ -156,63 +217,82 @@ def reconstruct(
         if verbose:
             _show_regions(found)
     console.show_failures(found.failures)
-    if not quiet:
-        _show_summary(found, config)
+    _show_summary(found, config, shown=not quiet)
     codes = [f.exit_code for f in found.failures]
     codes += [1 for r in found.measurements if r.status == "diverged"]
     _end(codes, bool(found.measurements))
 
 
-def _run(config: ReconstructConfig, *, quiet: bool, verbose: bool) -> Report:
-    from deqsci_cli.engine.reconstruct import reconstruct as run
-    from deqsci_cli.runtime.events import Finished, Iterated, Note
+def _run(config: ReconstructConfig, threads: int | None, *, quiet: bool, verbose: bool) -> Report:
+    from deqsci_cli.runtime.events import Finished, Iterated, Note, Phase
 
-    with console.progress("residual", shown=not quiet) as bar:
-        task = bar.add_task("looking at the inputs", total=None, residual="")
+    with live(shown=not quiet) as line:
+        from deqsci_cli.engine.reconstruct import reconstruct as run  # torch is slow to import
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+
+        keep_freed_memory()
+        use_threads(threads)
+        phase = ""
 
         def listen(event: Event) -> None:
+            nonlocal phase
             if isinstance(event, Note):
-                if not quiet and (verbose or not event.detail):
-                    console.note(event.text)
-                return
-            if isinstance(event, Iterated):
-                bar.update(
-                    task,
-                    completed=event.evaluation,
-                    total=event.evaluations,
-                    residual=f"residual {event.residual:.1e}",
-                )
-            if isinstance(event, Iterated | Finished):
-                bar.update(task, description=f"{event.done} of {event.of} films")
+                shown = not quiet and (verbose or not event.detail)
+                console.note(event.text, shown=shown)
+            elif isinstance(event, Phase):
+                phase = event.name
+                line.show(_done(phase, event))
+            elif isinstance(event, Iterated):
+                residual = f"residual {event.residual:.1e}"
+                line.show(_done(phase, event), share=event.share, detail=residual)
+            elif isinstance(event, Finished):
+                line.show(_done(phase, event), share=event.share)
 
         return run(config, listen)
 
 
-def _show_summary(report: Report, config: ReconstructConfig) -> None:
+def _done(phase: str, event: Phase | Iterated | Finished) -> str:
+    return f"{phase} {event.done}/{event.of} films" if event.of else phase
+
+
+def _show_summary(report: Report, config: ReconstructConfig, *, shown: bool) -> None:
     made = len(report.measurements) - report.skipped
     counts = [f"{made} done", f"{report.skipped} skipped", f"{len(report.failures)} failed"]
     pace = f"{report.seconds:.1f} s, {made / report.seconds:.2g} measurements/s"
     files = "films, report.json and report.html" if config.page else "films and report.json"
     where = f"; {files} are in {config.out}" if report.measurements else ""
-    console.note(f"{', '.join(counts)} in {pace}{where}")
+    console.note(f"{', '.join(counts)} in {pace}{where}", shown=shown)
 
 
 def _show_report(report: Report) -> None:
-    columns = ["film", "status", "evaluations", "residual", "mask score", "seen", "seconds"]
-    shown = console.table("", *columns, "PSNR dB", "SSIM")
-    for r in report.measurements:
-        shown.add_row(
-            Path(r.output).name,
-            r.status,
-            str(r.evaluations),
-            console.number(r.residual, ".1e"),
-            console.number(r.mask_score) + (" !" if r.warnings else ""),
-            console.number(r.seen, ".1%"),
-            console.number(r.seconds, ".1f"),
-            console.number(r.psnr),
-            console.number(r.ssim, ".4f"),
+    """What 80 columns hold: how much was seen, and what truth tells, only where there is such."""
+    columns = {
+        "status": [r.status for r in report.measurements],
+        "evaluations": [str(r.evaluations) for r in report.measurements],
+        "residual": [console.number(r.residual, ".1e") for r in report.measurements],
+        "mask score": [
+            console.number(r.mask_score) + (" !" if r.warnings else "") for r in report.measurements
+        ],
+        "seconds": [
+            console.number(r.seconds, ".1f") + ("*" if r.solved_together > 1 else "")
+            for r in report.measurements
+        ],
+    }
+    if any(r.seen is not None and r.seen < 1 for r in report.measurements):
+        columns["seen"] = [console.number(r.seen, ".1%") for r in report.measurements]
+    if any(r.psnr is not None for r in report.measurements):
+        columns["PSNR dB"] = [console.number(r.psnr) for r in report.measurements]
+        columns["SSIM"] = [console.number(r.ssim, ".4f") for r in report.measurements]
+    shown = console.table("", "film", *columns)
+    for record, *cells in zip(report.measurements, *columns.values(), strict=True):
+        shown.add_row(Path(record.output).name, *cells)
+    console.show_table(shown)
+    together = max(r.solved_together for r in report.measurements)
+    if together > 1:
+        console.out.print(
+            f"* each film's share of the time of {together} films that were solved together",
+            soft_wrap=True,
         )
-    console.out.print(shown)
 
 
 def _show_regions(report: Report) -> None:
@@ -224,7 +304,7 @@ def _show_regions(report: Report) -> None:
             row = Path(r.output).name, place, region.status, str(region.evaluations), residual
             shown.add_row(*row)
     if shown.row_count:
-        console.out.print(shown)
+        console.show_table(shown)
 
 
 def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
@@ -234,7 +314,7 @@ def _show_plan(planned: Plan, config: ReconstructConfig) -> None:
         count = sum(len(stretch.indices) for stretch in job.recording)
         which = f"{count} as one" if job.recording else str(job.index)
         shown.add_row(job.output.name, str(job.input), which, state)
-    console.out.print(shown)
+    console.show_table(shown)
     console.show_failures(list(planned.failures))
     console.note(f"nothing was computed or written to {config.out}")
 

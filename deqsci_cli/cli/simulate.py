@@ -7,49 +7,110 @@ from typing import Annotated
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options
+from deqsci_cli.cli.inputs import numbers
 
 
 def simulate(
     video: Annotated[Path, typer.Argument(help="mp4, gif, tif, folder of images, .mat or .h5.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The capture: .mat, .h5 or .tif.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="The capture: .mat, .h5 or .tif.", rich_help_panel=options.OUTPUT
+        ),
+    ],
     frames: Annotated[
-        int | None, typer.Option(help="Frames a measurement (T); 8, or the mask's own.")
+        int | None,
+        typer.Option(
+            help="Frames a measurement (T); 8, or the mask's own.", rich_help_panel=options.CAMERA
+        ),
     ] = None,
-    start: Annotated[int, typer.Option(min=0, help="First frame of the video to use.")] = 0,
+    start: Annotated[
+        int,
+        typer.Option(min=0, help="First frame of the video to use.", rich_help_panel=options.INPUT),
+    ] = 0,
     count: Annotated[
-        int | None, typer.Option(help="Measurements; as many as the video holds if not given.")
+        int | None,
+        typer.Option(
+            help="Measurements; as many as the video holds if not given.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     crop: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH from the middle, or HEIGHTxWIDTH+TOP+LEFT.")
+        str | None,
+        typer.Option(
+            help="HEIGHTxWIDTH from the middle, or HEIGHTxWIDTH+TOP+LEFT.",
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
-    resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, after the crop.")] = None,
-    mask_kind: Annotated[str, typer.Option(help="binary, grey or shifting.")] = "binary",
-    mask: Annotated[Path | None, typer.Option(help="A file with the mask instead.")] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(help="HEIGHTxWIDTH, after the crop.", rich_help_panel=options.INPUT),
+    ] = None,
+    mask_kind: Annotated[
+        str,
+        typer.Option(
+            help="binary, grey or shifting.",
+            autocompletion=choices.offer(("binary", "grey", "shifting")),
+            rich_help_panel=options.CAMERA,
+        ),
+    ] = "binary",
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A file with the mask instead.", rich_help_panel=options.CAMERA),
+    ] = None,
     camera: Annotated[
         Path | None,
-        typer.Option(help="File of a camera that codes the video, with all its imperfections."),
+        typer.Option(
+            help="File of a camera that codes the video, with all its imperfections.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
-    density: Annotated[float, typer.Option(help="Share of open elements of a binary mask.")] = 0.5,
+    density: Annotated[
+        float,
+        typer.Option(
+            help="Share of open elements of a binary mask.", rich_help_panel=options.CAMERA
+        ),
+    ] = 0.5,
     arms: Annotated[
         int | None,
-        typer.Option(help="2 measures the same frames through the complementary mask as well."),
+        typer.Option(
+            help="2 measures the same frames through the complementary mask as well.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     read_noise: Annotated[
         float | None,
-        typer.Option(help="Standard deviation of the Gaussian read noise; white is 1."),
+        typer.Option(
+            help="Standard deviation of the Gaussian read noise; white is 1.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     peak: Annotated[
-        float | None, typer.Option(help="Photons of one frame's white; Poisson shot noise.")
+        float | None,
+        typer.Option(
+            help="Photons of one frame's white; Poisson shot noise.", rich_help_panel=options.CAMERA
+        ),
     ] = None,
-    bits: Annotated[int | None, typer.Option(help="Resolution of the converter.")] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(help="Resolution of the converter.", rich_help_panel=options.CAMERA),
+    ] = None,
     saturation: Annotated[
-        float | None, typer.Option(help="Measurement at which the sensor clips; white is 1.")
+        float | None,
+        typer.Option(
+            help="Measurement at which the sensor clips; white is 1.",
+            rich_help_panel=options.CAMERA,
+        ),
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="Stored value of white; the camera's, or 255.")
+        float | None,
+        typer.Option(
+            help="Stored value of white; the camera's, or 255.", rich_help_panel=options.CAMERA
+        ),
     ] = None,
     seed: options.Seed = 0,
+    config_file: options.Config = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -61,7 +122,7 @@ def simulate(
     from deqsci_cli.engine import simulate as engine  # torch is slow to import
     from deqsci_cli.physics.noise import SensorNoise
 
-    window = options.numbers(resize, "--resize", 2)
+    window = numbers(resize, "--resize", 2)
     done = engine.simulate(
         engine.SimulateConfig(
             video=video,
@@ -69,7 +130,7 @@ def simulate(
             frames=frames,
             start=start,
             count=count,
-            crop=options.numbers(crop, "--crop", 2, 4),
+            crop=numbers(crop, "--crop", 2, 4),
             resize=None if window is None else (window[0], window[1]),
             mask_kind=mask_kind,
             mask_file=mask,

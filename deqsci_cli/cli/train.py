@@ -2,75 +2,152 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deqsci_cli.cli import console, options
+from deqsci_cli.cli import choices, console, options
+from deqsci_cli.cli.live import live
+from deqsci_cli.runtime.device_names import DEVICES
 
 if TYPE_CHECKING:
     from deqsci_cli.runtime.events import Event
+    from deqsci_cli.training.train import TrainResult
 
 
 def train(
     data: Annotated[
         list[Path] | None, typer.Argument(help="Folders of training videos or pictures.")
     ] = None,
-    validation: Annotated[Path | None, typer.Option(help="Folder of held-out clips.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Folder of held-out clips.", rich_help_panel=options.INPUT)
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The model folder to be written.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The model folder to be written.", rich_help_panel=options.OUTPUT
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; options here go before it.")
+        str | None,
+        typer.Option(
+            help="TOML file of settings, or a released model for its recipe; options here go "
+            "before it.",
+            autocompletion=choices.offer(choices.models),
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="One more setting, as in the file: solve.sigma=0.04 …"),
+        typer.Option(
+            "--set",
+            help="One more setting, as in the file: solve.sigma=0.04 …",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
-    stage: Annotated[str | None, typer.Option(help="denoiser or equilibrium.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="denoiser or equilibrium.",
+            autocompletion=choices.offer(("denoiser", "equilibrium")),
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = None,
     init_from: Annotated[
-        str | None, typer.Option("--init-from", help="Model whose weights to start from.")
+        str | None,
+        typer.Option(
+            "--init-from",
+            help="Model whose weights to start from.",
+            autocompletion=choices.offer(choices.models),
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="cnn, rsn-cnn, ffdnet, rnn or video.")
+        str | None,
+        typer.Option(
+            help="cnn, rsn-cnn, ffdnet, rnn or video.",
+            autocompletion=choices.offer(choices.architectures),
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps in all.", rich_help_panel=options.TRAINING)
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="End after this time instead, resumed parts together.")
+        float | None,
+        typer.Option(
+            help="End after this time instead, resumed parts together.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Patches, or captures, a step.")] = None,
-    patch_size: Annotated[int | None, typer.Option(help="Side of a patch, pixels.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Patches, or captures, a step.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = None,
+    patch_size: Annotated[
+        int | None, typer.Option(help="Side of a patch, pixels.", rich_help_panel=options.TRAINING)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate.", rich_help_panel=options.TRAINING)
+    ] = None,
     validate_every: Annotated[
-        int | None, typer.Option(help="Steps between two validations.")
+        int | None,
+        typer.Option(
+            help="Steps between two validations.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:0 …")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, tf32 or bfloat16.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of everything random.", rich_help_panel=options.RUN),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda or cuda:0 …",
+            envvar="DEQSCI_DEVICE",
+            autocompletion=choices.offer(DEVICES),
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    threads: options.Threads = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, tf32 or bfloat16.",
+            autocompletion=choices.offer(("float32", "tf32", "bfloat16")),
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard, in --out.")
+        bool,
+        typer.Option(
+            "--tensorboard", help="Log for TensorBoard, in --out.", rich_help_panel=options.OUTPUT
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=options.RUN),
+    ] = False,
     overwrite: options.Overwrite = False,
+    log: options.Log = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model on folders of videos; it can be stopped and resumed at any time.
 
     The stage `denoiser` teaches a network to take Gaussian noise off single frames, or off films
     if it sees these; `equilibrium` teaches it through the fixed point that it will be used at.
-    The README lists all settings of a file.
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
-    from deqsci_cli.config import build, override, read_toml
-    from deqsci_cli.errors import UsageError
-    from deqsci_cli.runtime.device import keep_freed_memory
-    from deqsci_cli.runtime.events import Note, Stepped, Validated
-    from deqsci_cli.training import train as engine  # torch is slow to import
-    from deqsci_cli.training.parallel import is_first
-    from deqsci_cli.training.settings import TrainConfig
+    from deqsci_cli import zoo
+    from deqsci_cli.config import override, read_toml
 
-    keep_freed_memory()
+    recipe = None if config is None else zoo.find_recipe(config)
     given: dict[str, Any] = {
         "data": [str(path) for path in data or []] or None,
         "validation": validation and str(validation),
@@ -91,38 +168,10 @@ def train(
         "resume": resume or None,
         "overwrite": overwrite or None,
     }
-    table = {} if config is None else read_toml(config)
+    table = {} if recipe is None else read_toml(recipe)
     table |= {name: value for name, value in given.items() if value is not None}
-    run = build(TrainConfig, override(table, settings or []), path=config)
-    with console.progress("loss", "residual", "rate", shown=is_first() and not quiet) as bar:
-        task = bar.add_task("reading clips", total=None, loss="", residual="", rate="")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                residual = event.facts.get("residual")
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                bar.update(
-                    task,
-                    description="training",
-                    completed=event.step,
-                    total=event.steps,
-                    loss=f"loss {event.loss:.4f}",
-                    residual="" if residual is None else f"residual {residual:.1e}",
-                    rate=f"{speed:.2f} steps/s" if speed else "",
-                )
-            elif isinstance(event, Validated) and not quiet:
-                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
-                best = " (best so far)" if event.best else ""
-                console.note(f"step {event.step}: {figures}{best}")
-            elif isinstance(event, Note) and not quiet:
-                console.note(event.text)
-
-        try:
-            result = engine.train(run, listen, recipe_file=config)
-        except UsageError as error:  # a setting that is found wrong only where it is used
-            error.path = error.path or config
-            raise
-    if not is_first():
+    result = _run(override(table, settings or []), recipe, threads, quiet=quiet)
+    if result is None:
         return
     figure = result.figures.get("psnr")
     console.out.print(
@@ -130,3 +179,44 @@ def train(
         f"use it with --model {result.out}",
         soft_wrap=True,
     )
+
+
+def _run(
+    table: dict[str, Any], recipe: Path | None, threads: int | None, *, quiet: bool
+) -> TrainResult | None:
+    """Train; None in a process that is not the first of several."""
+    from deqsci_cli.config import build
+    from deqsci_cli.errors import UsageError
+    from deqsci_cli.runtime.events import Note, Stepped, Validated
+
+    with live(shown=not quiet and os.environ.get("RANK", "0") == "0") as line:
+        from deqsci_cli.runtime.device import keep_freed_memory, use_threads
+        from deqsci_cli.training import train as engine  # torch is slow to import
+        from deqsci_cli.training.parallel import is_first
+        from deqsci_cli.training.settings import TrainConfig
+
+        keep_freed_memory()
+        use_threads(threads)
+        run = build(TrainConfig, table, path=recipe)
+        line.show("reading clips")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stepped):
+                step, steps = event.step, event.steps
+                residual = event.facts.get("residual")
+                detail = f"loss {event.loss:.4f}"
+                detail += "" if residual is None else f", residual {residual:.1e}"
+                line.show(f"training {step}/{steps} steps", share=step / steps, detail=detail)
+            elif isinstance(event, Validated):
+                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
+                best = " (best so far)" if event.best else ""
+                console.note(f"step {event.step}: {figures}{best}", shown=not quiet)
+            elif isinstance(event, Note):
+                console.note(event.text, shown=not quiet)
+
+        try:
+            result = engine.train(run, listen, recipe_file=recipe)
+        except UsageError as error:  # a setting that is found wrong only where it is used
+            error.path = error.path or recipe
+            raise
+        return result if is_first() else None

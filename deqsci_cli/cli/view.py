@@ -17,9 +17,16 @@ def view(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The page; else it lies beside the (first) file."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The page; else it lies beside the (first) file.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Open it in the browser.", rich_help_panel=options.OUTPUT)
+    ] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a page that plays a reconstruction; it opens from disk, without a server.

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from deqsci_cli import zoo
 from deqsci_cli.config import check_seed
 from deqsci_cli.engine.one_camera import load_each, together
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Capture, check_absent, only_run
 from deqsci_cli.io.overlap import check_no_overlap

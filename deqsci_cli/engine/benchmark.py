@@ -16,7 +16,7 @@ from deqsci_cli.engine.batch.selection import check_consecutive, choose, parse_s
 from deqsci_cli.engine.benchmark_scene import given_of, name_of, truth_of
 from deqsci_cli.engine.noise import suited
 from deqsci_cli.engine.sweep import Given, Sweep
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.io import (
     Capture,
@@ -29,11 +29,8 @@ from deqsci_cli.report.metrics import compute_metrics
 from deqsci_cli.report.page import PLAYERS, FilmView, Pictures, Scene
 from deqsci_cli.report.report import Failure
 from deqsci_cli.report.scores import Score
-from deqsci_cli.runtime.device import (
-    check_dtype,
-    choose_device,
-    peak_memory,
-)
+from deqsci_cli.runtime.device import choose_device, peak_memory
+from deqsci_cli.runtime.device_names import check_dtype
 from deqsci_cli.runtime.events import Note, OnEvent, ignore
 
 _CODED_ANEW = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import Capture, check_absent, load_capture, make_provenance, write_capture
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real

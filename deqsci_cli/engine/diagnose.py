@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import load_capture

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings
 from deqsci_cli.equilibrium.noise_settings import (
     noise_by_held_out,
     relative_noise,
     relaxation_for,
 )
 from deqsci_cli.equilibrium.noisy_measurement import nearer_to_total_variation
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import Capture
 from deqsci_cli.io.camera import level_of
 from deqsci_cli.networks.denoiser import Denoiser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,6 +25,7 @@ from deqsci_cli.engine.batch.executors import (
 from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
+from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, RunProgress
 from deqsci_cli.engine.batch.recording import work_on_recording
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.engine.roi import ELSEWHERE
@@ -34,7 +36,7 @@ from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.pages import PAGE, page_of_run, write_page
 from deqsci_cli.report.report import REPORT, Failure, Record, Report, Source
 from deqsci_cli.runtime.device import choose_device, describe_device
-from deqsci_cli.runtime.events import Finished, Iterated, Note, OnEvent, ignore
+from deqsci_cli.runtime.events import Finished, Iterated, Note, OnEvent, Phase, ignore
 from deqsci_cli.runtime.interrupt import deferred_interrupt
 from deqsci_cli.runtime.isolation import isolated
 
@@ -70,7 +72,10 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             found=tuple(path.absolute() for path in config.found),
             folders=tuple(path.absolute() for path in config.folders),
         )
-    planned = plan(config)
+    on_event(Phase(STARTING, 0, 0))
+    model = zoo.load(config.model)
+    on_event(Phase(READING, 0, 0))
+    planned = plan(config, model)
     run = _Reconstruction(config, planned, began, on_event)
     if not planned.jobs:
         return run.report()
@@ -90,6 +95,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
             with deferred_interrupt():
                 report = run.write_report()
         if config.page and report.measurements:
+            run.enter(WRITING)
             read = _read_apart if config.several else load_capture
             page = page_of_run(report, config.out, read_capture=read)
             write_page(page, config.out / PAGE, overwrite=True)
@@ -113,9 +119,11 @@ class _Reconstruction:
         self.done: dict[Path, Record] = {}
         self.sources: dict[str, Source] = {}
         for output, record in planned.done.items():
-            self.enter(output, record)
+            self.take(output, record)
         self.failures: list[Failure] = list(planned.failures)
         self.to_do = [job for job in planned.jobs if job.output not in planned.done]
+        self.progress = RunProgress(self.to_do, planned.settings)
+        self.phase = ""
         self.told: set[str] = set()
         self.stopped = threading.Event()
         self.report_due = began + _REPORT_SECONDS
@@ -147,7 +155,13 @@ class _Reconstruction:
         for path in self.plan.passed_over:
             self.on_event(Note(f"{path.name}: passed over, a film that deqsci made"))
 
-    def enter(self, output: Path, record: Record) -> None:
+    def enter(self, phase: str) -> None:
+        """Tell what the run is doing, where that is another thing than before."""
+        if phase != self.phase:
+            self.phase = phase
+            self.on_event(Phase(phase, len(self.done), len(self.plan.jobs)))
+
+    def take(self, output: Path, record: Record) -> None:
         """Take a film into the report."""
         self.done[output] = record
         self.sources |= {source.path: source for source in record.sources}
@@ -201,7 +215,9 @@ class _Reconstruction:
             with deferred_interrupt() as interrupted:
                 suits = pool.suits(interrupted)
                 for each in split(order, self.to_do, config.batch_size, suits):
-                    listener = () if self.config.cluster else (self._listen,)
+                    listener: tuple[Callable[..., None], ...] = ()
+                    if not self.config.cluster:
+                        listener = partial(self._listen, each), partial(self._hear, each)
                     do = work_on_recording if each.jobs[0].recording else work
                     futures[pool.submit(do, each, *listener)] = each
                 while futures:
@@ -236,28 +252,35 @@ class _Reconstruction:
             ]
         for job, result in zip(task.jobs, results, strict=True):
             if isinstance(result, Record):
-                self.enter(job.output, result)
+                self.take(job.output, result)
                 self.tell_of(result)
             elif result not in self.failures:  # one for a file, however many measurements it has
                 self.failures.append(result)
-        self.on_event(Finished(len(self.done), len(self.plan.jobs)))
+        self.progress.finish(task)
+        self.on_event(Finished(len(self.done), len(self.plan.jobs), self.progress.share))
         if time.perf_counter() > self.report_due:
             self.write_report()
 
-    def _listen(self, count: int, residual: Tensor, _: Tensor) -> None:
+    def _hear(self, task: Task, phase: str) -> None:
+        """Told by the thread of a task."""
+        self.progress.enter(task, phase)
+        self.enter(self.progress.phase)
+
+    def _listen(self, task: Task, count: int, residual: Tensor, _: Tensor) -> None:
         """Told by the solving thread; the one place where a batch can be left."""
         if self.stopped.is_set():
             raise _Stopped
-        settings = self.plan.settings
-        total = settings.max_iter + sum(n for _, n in settings.warmup)
-        worst = float(residual.max())
-        self.on_event(Iterated(len(self.done), len(self.plan.jobs), count, total, worst))
+        worst, progress = float(residual.max()), self.progress
+        progress.iterated(task, count, worst, len(residual))
+        self.enter(progress.phase)
+        done, of = len(self.done), len(self.plan.jobs)
+        self.on_event(Iterated(done, of, count, progress.most, worst, progress.share))
 
     def find_unreported(self) -> None:
         """Enter what workers had made, but not told of, when the run was ended."""
         for job in self.to_do:
             if record := record_of(job.output, self.name):
-                self.enter(job.output, record)
+                self.take(job.output, record)
 
     def report(self) -> Report:
         """What is done so far, and what came to nothing, in the order of the inputs."""

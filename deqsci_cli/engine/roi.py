@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from deqsci_cli.engine.regions import Box, blend, boxes_of
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.calibration_pictures import read_picture

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 

@@ -18,13 +18,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from deqsci_cli.equilibrium.gradients import GradientForm, Linearised, differentiable
-from deqsci_cli.equilibrium.model import (
-    EquilibriumSettings,
-    iterate,
-    make_map,
-    start_state,
-    threads_for,
-)
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state, threads_for
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import norms
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.optics import Optics

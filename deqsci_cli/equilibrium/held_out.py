@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import Solution, norms
 from deqsci_cli.networks.denoiser import DenoiserLike
 from deqsci_cli.networks.tv import TotalVariation

@@ -7,19 +7,15 @@ solver asks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from deqsci_cli.equilibrium.registries import MAPS
 from deqsci_cli.networks.denoiser import DenoiserLike, as_denoiser
 from deqsci_cli.physics.protocol import Physics
 from deqsci_cli.physics.unmeasured import fill_unmeasured
-from deqsci_cli.registry import Registry
-
-#: called as `map(operator, measurement, denoiser)` with those settings that its parameters name
-MAPS: Registry[Callable[..., GAPMap]] = Registry("map")
 
 
 @MAPS.register("relaxed-gap")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from deqsci_cli.equilibrium.held_out import held_out_score
 from deqsci_cli.equilibrium.mask_candidates import Placed, far_rolls, placements
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import norms
 from deqsci_cli.equilibrium.window import UNCHANGED, Window, brightest
 from deqsci_cli.physics.sensing import SensingOperator

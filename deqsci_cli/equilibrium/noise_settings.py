@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.held_out import HELD_OUT_TV, held_out_score
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.window import brightest
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator

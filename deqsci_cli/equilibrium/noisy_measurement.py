@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
 from deqsci_cli.equilibrium.noise_settings import relaxation_for
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator
 

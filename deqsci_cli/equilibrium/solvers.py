@@ -20,14 +20,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deqsci_cli.registry import Registry
+from deqsci_cli.equilibrium.registries import SOLVERS
 
 Map = Callable[[Tensor], Tensor]
 Status = Literal["converged", "max_iter", "diverged"]
 OnIteration = Callable[[int, Tensor, Tensor], None]
-
-#: called as `solver(f, x0, on_iteration=…)` with those settings that its parameters name
-SOLVERS: Registry[Callable[..., Solution]] = Registry("solver")
 
 # A state this many times larger than where it started is on its way to infinity.
 _GROWTH = 1e3

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.container import RECORDS, Container, Entry
@@ -93,6 +92,8 @@ def describe_mat(stream: BufferedReader, stamp: FileStamp) -> Container:
 
 def _load(stream: BufferedReader, path: Path, key: str) -> Any:
     with input_errors(path, "MATLAB 5.0 file"):
+        import scipy.io  # slow to import
+
         stream.seek(0)
         return scipy.io.loadmat(stream, variable_names=[key], mat_dtype=True)[key]
 
@@ -208,6 +209,8 @@ def write_mat(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[
     Raises:
         UsageError: for an array past the format's 4 GB a variable.
     """
+    import scipy.io  # slow to import
+
     arrays = {
         name: stack.transpose(-2, -1, *reversed(range(stack.ndim - 2)))
         for name, stack in stacks.items()

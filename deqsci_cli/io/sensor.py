@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter, median_filter
 
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.camera import Camera, check_gains, level_of, numbers
@@ -166,6 +165,8 @@ def broken_pixels(measurements: np.ndarray, mask: np.ndarray) -> np.ndarray:
         measurements: (N, H, W), in any unit.
         mask: (T, H, W).
     """
+    from scipy.ndimage import median_filter  # slow to import
+
     total = mask.sum(0, dtype=np.float64)
     exposed = total >= 0.25 * np.median(total[total > 0])
     broken: np.ndarray = exposed.copy()
@@ -229,6 +230,8 @@ def displaced(
         zoom: factor about the centre.
         blur: standard deviation of a Gaussian, pixels.
     """
+    from scipy.ndimage import affine_transform, gaussian_filter  # slow to import
+
     angle, centre = np.deg2rad(rotation), (np.array(mask.shape[1:]) - 1) / 2
     cos, sin = np.cos(angle), np.sin(angle)
     # Where each place of the result comes from.

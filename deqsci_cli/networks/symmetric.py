@@ -21,9 +21,6 @@ _SYMMETRIES = (
     Symmetry(True, (HEIGHT,)),
 )
 
-#: how many may be averaged over
-SYMMETRIES = (1, 2, 4, 8)
-
 
 class Symmetric(Denoiser):
     """`D(x) = mean_g g^-1 D0(g x)`, g a film turned, mirrored, or run backwards.
@@ -34,7 +31,7 @@ class Symmetric(Denoiser):
 
     Args:
         denoiser: D0.
-        count: over how many g, one of `SYMMETRIES`.
+        count: over how many g, one of `options.SYMMETRIES`.
     """
 
     def __init__(self, denoiser: Denoiser, count: int):

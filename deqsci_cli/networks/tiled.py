@@ -10,10 +10,9 @@ from torch import Tensor
 
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser, ReceptiveField
+from deqsci_cli.networks.options import AUTO
 from deqsci_cli.networks.symmetry import IDENTITY, Symmetry
 
-#: what `tile` may say besides a side
-WHOLE, AUTO = "none", "auto"
 # What `auto` lets a film take, without the program: its state in a solver, and features. Where the
 # state leaves less than the second figure, features have that. Both are fixed figures, not what is
 # free, so that a film does not depend on the machine.
@@ -86,16 +85,6 @@ class Tiled(Denoiser):
             return field, auto_side(field, frames, height, width)
         side = max(int(self.tile), field.stride)
         return field, None if side >= max(height, width) else side
-
-
-def check_tile(tile: str) -> None:
-    """Refuse what `tile` may not say.
-
-    Raises:
-        UsageError: it is no side, nor one of the words.
-    """
-    if tile not in (WHOLE, AUTO) and not (tile.isdecimal() and int(tile) > 0):
-        raise UsageError(f"'{tile}' is no tile", hint="auto, none, or a side in pixels such as 512")
 
 
 def auto_side(field: ReceptiveField, frames: int, height: int, width: int) -> int | None:

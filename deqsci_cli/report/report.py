@@ -93,7 +93,9 @@ class Record:
         residual: `||f(x) - x|| / ||f(x)||` of the answer (null where nothing was finite).
         residual_trace: of every evaluation.
         psnr_trace: dB, of the answer that each evaluation would have given; null without truth.
-        seconds: from the measurement in memory to the film in memory.
+        seconds: from the measurement in memory to the film in memory; of several solved together
+            this one's share.
+        solved_together: how many these are; 1 for one alone, and for a recording.
         scale: stored values of the film = scale * intensity in [0, 1].
         scale_rule: how it was found.
         replaced: what was replaced in the input because it was no number, as sentences.
@@ -133,6 +135,7 @@ class Record:
     seconds: float
     scale: float
     scale_rule: str
+    solved_together: int = 1
     replaced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deqsci_cli.errors import DeviceError, UsageError
+from deqsci_cli.errors import DeviceError
 from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, ReceptiveField
+from deqsci_cli.runtime.device_names import check_device_name
 
 try:
     import resource
@@ -39,9 +40,6 @@ _GPU_FAILED = re.compile(
 )
 _NOT_BUILT_FOR = re.compile("no kernel image|invalid device function|PTX|gpu-architecture")
 
-#: what `--dtype` may say
-DTYPES = ("float32", "tf32", "float64", "bfloat16")
-
 
 def choose_device(name: str) -> torch.device:
     """A device by the command line's word.
@@ -53,41 +51,16 @@ def choose_device(name: str) -> torch.device:
         UsageError: no such word.
         DeviceError: the device is not there.
     """
-    device = named_device(name)
-    if device is None:
+    check_device_name(name)
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             have = f"{count} CUDA device(s)" if count else "no CUDA device"
             raise DeviceError(f"this machine has {have}, not {name}", hint="use --device cpu")
     return device
-
-
-def named_device(name: str) -> torch.device | None:
-    """What a word means on whatever machine; None for `auto`.
-
-    Raises:
-        UsageError: no such word.
-    """
-    if name == "auto":
-        return None
-    if name != "cpu" and name.split(":")[0] != "cuda":
-        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda or cuda:0 …")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"there is no device '{name}'", hint="auto, cpu, cuda:0 …") from error
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse what `--dtype` may not say.
-
-    Raises:
-        UsageError: it is none of `DTYPES`.
-    """
-    if dtype not in DTYPES:
-        raise UsageError(f"there is no dtype '{dtype}'", hint=f"one of {', '.join(DTYPES)}")
 
 
 def describe_device(device: torch.device) -> str:
@@ -205,6 +178,12 @@ def keep_freed_memory() -> None:
         return
 
 
+def use_threads(count: int | None) -> None:
+    """Have so many threads compute on the CPU, in the whole process; None leaves it as it is."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def give_back_memory() -> None:
     """Give back what `keep_freed_memory` has kept; elsewhere than with glibc nothing happens.
 
@@ -286,7 +265,7 @@ def prepare(network: Denoiser, device: torch.device, dtype: str) -> tuple[Denois
     Args:
         network: left as it is; a copy is made where something changes.
         device: to run on.
-        dtype: one of `DTYPES`.
+        dtype: one of `device_names.DTYPES`.
     """
     precision = torch.float64 if dtype == "float64" else torch.float32
     if device.type != "cpu" or precision != torch.float32:

@@ -20,6 +20,21 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """What a run is doing now.
+
+    Attributes:
+        name: `reading`, `starting`, `solving` or `writing`.
+        done: how many measurements are finished, over all inputs.
+        of: how many there are.
+    """
+
+    name: str
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Iterated:
     """One evaluation of the equilibrium map, for a batch of measurements.
 
@@ -29,6 +44,7 @@ class Iterated:
         evaluation: how many evaluations the batch has had.
         evaluations: how many it may have.
         residual: the largest of its best residuals `||f(x) - x|| / ||f(x)||`.
+        share: of the whole run's work that is done, an estimate in [0, 1].
     """
 
     done: int
@@ -36,6 +52,7 @@ class Iterated:
     evaluation: int
     evaluations: int
     residual: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,12 @@ class Finished:
     Attributes:
         done: how many measurements are finished, over all inputs.
         of: how many there are.
+        share: of the whole run's work that is done, in [0, 1].
     """
 
     done: int
     of: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,7 @@ class Validated:
     best: bool
 
 
-Event = Note | Iterated | Finished | Stepped | Validated
+Event = Note | Phase | Iterated | Finished | Stepped | Validated
 OnEvent = Callable[[Event], None]
 
 

@@ -18,7 +18,7 @@ from deqsci_cli.errors import DeqsciError, ModelError, UsageError
 from deqsci_cli.io.atomic import atomic_write
 from deqsci_cli.io.json_file import from_json, require_regular
 from deqsci_cli.io.provenance import to_json
-from deqsci_cli.zoo import check_tensors
+from deqsci_cli.networks.weights import check_tensors
 
 STATE = "state.safetensors"
 

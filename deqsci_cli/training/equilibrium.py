@@ -19,11 +19,12 @@ from deqsci_cli.equilibrium.gradients import (
     unroll,
 )
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.networks.tiled import WHOLE
+from deqsci_cli.networks.options import WHOLE
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.training.ahead import Ahead, StepSampler

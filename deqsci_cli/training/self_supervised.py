@@ -14,11 +14,12 @@ from torch import Tensor
 
 from deqsci_cli.equilibrium.held_out import held_out_solve, hidden_pixels
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map
+from deqsci_cli.equilibrium.model import make_map
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.window import brightest
 from deqsci_cli.errors import InputError
 from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.networks.tiled import WHOLE
+from deqsci_cli.networks.options import WHOLE
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.training.equilibrium import EquilibriumStage
 

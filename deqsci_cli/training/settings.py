@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deqsci_cli.config import RENAMED, check_seed, to_table
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.training.capture_settings import CaptureSettings
 from deqsci_cli.training.denoiser import DenoiserSettings

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, iterate, make_map, start_state
+from deqsci_cli.equilibrium.model import iterate, make_map, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.spectrum import spectrum
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.axes import centre_crop

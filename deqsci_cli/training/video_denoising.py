@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.training.captures import CaptureSampler
 from deqsci_cli.training.denoiser import LEVELS, DenoiserSettings

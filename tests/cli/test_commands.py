@@ -210,20 +210,6 @@ def test_train_then_reconstruct_with_the_result(run, capture, tmp_path):
     assert (tmp_path / "o" / "scene_0.tif").is_file()
 
 
-def test_help_needs_no_torch(environment):
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; sys.argv=['deqsci','--help']\n"
-        "from deqsci_cli.cli.app import app\n"
-        "try: app()\nexcept SystemExit as end: assert end.code == 0\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_mask_that_lies_wrong_is_told(tmp_path, capture, deqsci):
     content = scipy.io.loadmat(capture)
     content["mask"] = content["mask"][::-1]

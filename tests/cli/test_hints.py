@@ -17,7 +17,7 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.plan import ReconstructConfig
 from deqsci_cli.engine.benchmark import BenchmarkConfig
 from deqsci_cli.engine.simulate import SimulateConfig
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, ModelError, UsageError
 from deqsci_cli.networks.registry import build
 from deqsci_cli.physics.noise import SensorNoise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deqsci_cli.cli.options import expand
+from deqsci_cli.cli.inputs import expand
 from deqsci_cli.errors import InputError
 
 NAMES = ["one.mat", "dreißig 雪.mat", " with spaces .mat", "a\u2028b\x85c\x0bd.mat", "e\x1cf.mat"]

@@ -79,7 +79,7 @@ def run(command: list[str]) -> int:
 
 def stop_early() -> None:
     """Have all models stop after a few evaluations."""
-    from deqsci_cli.equilibrium.model import EquilibriumSettings
+    from deqsci_cli.equilibrium.settings import EquilibriumSettings
 
     whole = EquilibriumSettings.from_card
 

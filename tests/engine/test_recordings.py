@@ -27,7 +27,7 @@ from deqsci_cli.engine.batch.windows import OVERLAP, window_size, windows
 from deqsci_cli.engine.benchmark import BenchmarkConfig, benchmark
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.engine.sweep import Sweep
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.registry import ARCHITECTURES
@@ -437,7 +437,9 @@ def test_a_benchmark_of_recordings(config):
 
 def test_without_the_flag_nothing_changes(config, folder):
     _, files = folder
-    apart = plan(replace(config, sequence=False, inputs=(*config.inputs, *files)))
+    apart = plan(
+        replace(config, sequence=False, inputs=(*config.inputs, *files)), zoo.look_up(config.model)
+    )
     assert len(apart.jobs) == 9 + 12 and not any(job.recording for job in apart.jobs)
 
 

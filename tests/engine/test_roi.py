@@ -17,7 +17,7 @@ from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.reconstruct import reconstruct
 from deqsci_cli.engine.regions import Box, blend, boxes_of
 from deqsci_cli.engine.roi import Roi, read_roi, reconstruct_regions
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import read_film, write_capture
 from deqsci_cli.physics.moving import find_moving, frames_against_picture, otsu_threshold

@@ -231,7 +231,7 @@ def test_files_that_change_while_a_run_goes_on(config, tmp_path, name):
 
 
 def planned(config: ReconstructConfig) -> tuple[Order, Task]:
-    found = plan(config)
+    found = plan(config, zoo.look_up(config.model))
     order = Order(
         run="run", model=config.model, fingerprint=found.model.fingerprint,
         settings=found.settings, read_options=config.read_options, beside=found.beside,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.held_out import HIDDEN_SHARE, held_out_score, hidden_pixels
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.physics.sensing import SensingOperator
 
 

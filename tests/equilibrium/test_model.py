@@ -12,7 +12,8 @@ from torch import Tensor
 
 from deqsci_cli import zoo
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, make_map, solve, start_state
+from deqsci_cli.equilibrium.model import make_map, solve, start_state
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import FrameDenoiser
 from deqsci_cli.networks.tv import TotalVariation

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
 from deqsci_cli.equilibrium.noise_settings import (
     noise_by_held_out,
     relative_noise,
@@ -18,6 +18,7 @@ from deqsci_cli.equilibrium.noise_settings import (
     settings_for_arms,
 )
 from deqsci_cli.equilibrium.noisy_measurement import nearer_to_total_variation
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.networks.cnn import CNN
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.sensing import SensingOperator

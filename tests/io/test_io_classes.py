@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from deqsci_cli.io import load_capture, mat, read_film, read_mask
+from deqsci_cli.io import load_capture, read_film, read_mask
 from deqsci_cli.io.opening import open_container
 
 # By the MAT-file specification: class and storage numbers.
@@ -80,7 +80,7 @@ def test_the_class_counts_and_the_header_tells_it(
 
 def test_headers_alone_are_read_for_the_class(tmp_path, monkeypatch):
     path = write_v5(tmp_path / "a.mat", a=(np.ones((5, 7, 3)), "logical", "uint8"))
-    monkeypatch.setattr(mat.scipy.io, "loadmat", None)
+    monkeypatch.setattr(scipy.io, "loadmat", None)
     with open_container(path) as container:
         assert container.entries["a"].dtype == "bool"
 

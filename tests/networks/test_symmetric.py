@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.networks.denoiser import Denoiser
+from deqsci_cli.networks.options import SYMMETRIES
 from deqsci_cli.networks.registry import build
-from deqsci_cli.networks.symmetric import SYMMETRIES, Symmetric
+from deqsci_cli.networks.symmetric import Symmetric
 
 
 class Shift(Denoiser):

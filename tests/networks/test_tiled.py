@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser, ReceptiveField, as_denoiser
 from deqsci_cli.networks.registry import build

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.physics.cassi import CASSI
 from deqsci_cli.physics.protocol import adjoint_test

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deqsci_cli import reconstructor, zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.reconstructor import Reconstructor
 from deqsci_cli.runtime import device as devices

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.reconstructor import Reconstructor
 from deqsci_cli.runtime import threads
 

@@ -13,7 +13,8 @@ import torch
 from deqsci_cli import zoo
 from deqsci_cli.engine.adapt import AdaptConfig, adapt
 from deqsci_cli.equilibrium.maps import GAPMap
-from deqsci_cli.equilibrium.model import EquilibriumSettings, solve
+from deqsci_cli.equilibrium.model import solve
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from deqsci_cli import zoo
 from deqsci_cli.config import build, read_toml, to_table
 from deqsci_cli.equilibrium.gradients import Linearised
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.reconstructor import reconstruct
 from deqsci_cli.runtime.events import Stepped, Validated

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, ModelError, OutputExistsError, UsageError
 from deqsci_cli.networks.tv import TotalVariation
 from deqsci_cli.runtime.events import Note, Stepped, Validated

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli import zoo
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.registry import build

@@ -10,7 +10,7 @@ from deqsci_cli.config import check_seed
 from deqsci_cli.errors import UsageError
 from deqsci_cli.io import Look, formats
 from deqsci_cli.io.read_options import ReadOptions
-from deqsci_cli.runtime.device import check_dtype
+from deqsci_cli.runtime.device_names import check_dtype
 
 FORMATS = tuple(each.suffixes[0][1:] for each in formats.FORMATS)
 PREVIEWS = ("gif", "png", "mp4")

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from deqsci_cli.engine.batch.cluster import is_elsewhere, local_processes
 from deqsci_cli.errors import DeviceError, UsageError
 from deqsci_cli.runtime.device import suitable_batch
 from deqsci_cli.runtime.events import Note, OnEvent, ignore
@@ -218,29 +219,6 @@ class _Watch:
 def lost(cluster: str | None) -> DeviceError:
     """What to say of a scheduler that was there and is no more."""
     return DeviceError(f"the Dask scheduler at {cluster} is lost", hint=_GO_ON)
-
-
-def is_elsewhere(cluster: str | None) -> bool:
-    """Whether others than this machine compute, whose devices are not this one's."""
-    return cluster is not None and not local_processes(cluster)
-
-
-def local_processes(cluster: str | None) -> int:
-    """The N of `local:N`; 0 for anything else.
-
-    Raises:
-        UsageError: no number above 0, or neither `local:N` nor an address.
-    """
-    if cluster is None:
-        return 0
-    kind, _, rest = cluster.partition(":")
-    if kind != "local" and "://" in cluster:
-        return 0
-    if kind != "local" or not rest.isdecimal() or int(rest) < 1:
-        raise UsageError(
-            f"there is no cluster '{cluster}'", hint="local:4, or tcp://scheduler:8786"
-        )
-    return int(rest)
 
 
 def threads_of_each(cluster: str | None) -> int | None:

@@ -49,7 +49,7 @@ def write_outputs(
         capture: that it is from.
         solution: of several measurements, of which
         place: tells this one's.
-        seconds: that it took.
+        seconds: that all of them took.
         notes: on how it was solved, as sentences.
 
     Raises:
@@ -82,7 +82,8 @@ def write_outputs(
         output=str(job.output),
         previews=tuple(map(str, job.previews)),
         model=order.stamp["model"]["name"],
-        seconds=seconds,
+        seconds=seconds / len(solution.x),
+        solved_together=len(solution.x),
         scale=capture.scale,
         scale_rule=capture.scale_rule,
         replaced=capture.replaced,

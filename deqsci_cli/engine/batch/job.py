@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deqsci_cli.engine.roi import Roi
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import Look
 from deqsci_cli.io.file_version import FileStamp
 from deqsci_cli.io.read_options import ReadOptions
+
+if TYPE_CHECKING:
+    from deqsci_cli.engine.roi import Roi
 
 
 @dataclass(frozen=True)

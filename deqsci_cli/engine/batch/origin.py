@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deqsci_cli import __version__
 from deqsci_cli.engine.batch.config import ReconstructConfig
 from deqsci_cli.engine.batch.job import Job
-from deqsci_cli.engine.roi import Roi
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io.file_version import FileVersion
 from deqsci_cli.io.provenance import plain
-from deqsci_cli.zoo import Model
+from deqsci_cli.zoo import Stored
+
+if TYPE_CHECKING:
+    from deqsci_cli.engine.roi import Roi
 
 
 def origin_of_run(
-    model: Model, settings: EquilibriumSettings, config: ReconstructConfig, roi: Roi | None
+    model: Stored, settings: EquilibriumSettings, config: ReconstructConfig, roi: Roi | None
 ) -> dict[str, Any]:
     """What decides all films of a run, as plain values.
 

@@ -7,19 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deqsci_cli import zoo
+from deqsci_cli.engine.batch.cluster import is_elsewhere
 from deqsci_cli.engine.batch.config import ReconstructConfig
-from deqsci_cli.engine.batch.executors import is_elsewhere
 from deqsci_cli.engine.batch.job import Job
 from deqsci_cli.engine.batch.manifest import FOLDER, place_of
 from deqsci_cli.engine.batch.origin import origin_of_run
 from deqsci_cli.engine.batch.resume import find_left
 from deqsci_cli.engine.batch.selection import Selection, choose, parse_selection
 from deqsci_cli.engine.batch.sequence import recording_job, recordings_of
-from deqsci_cli.engine.roi import Roi, file_of, read_roi
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, OutputExistsError, UsageError
 from deqsci_cli.io import (
     CaptureHeader,
@@ -35,8 +34,11 @@ from deqsci_cli.io.paths import check_name, is_link, real
 from deqsci_cli.report.page import need_page
 from deqsci_cli.report.pages import PAGE
 from deqsci_cli.report.report import REPORT, Failure, Record
-from deqsci_cli.runtime.device import choose_device, named_device
+from deqsci_cli.runtime.device_names import check_device_name
 from deqsci_cli.runtime.isolation import isolated, prepare
+
+if TYPE_CHECKING:
+    from deqsci_cli.engine.roi import Roi
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Plan:
     done: dict[Path, Record]
     failures: tuple[Failure, ...]
     passed_over: tuple[Path, ...]
-    model: zoo.Model
+    model: zoo.Stored
     settings: EquilibriumSettings
     origin: dict[str, Any]
     beside: dict[str, FileStamp]
@@ -83,22 +85,26 @@ class Plan:
             raise
 
 
-def plan(config: ReconstructConfig) -> Plan:
-    """Load the model, look into every header, name every output; nothing is computed.
+def plan(config: ReconstructConfig, model: zoo.Stored) -> Plan:
+    """Look into every header, name every output; nothing is computed.
+
+    PyTorch is imported for a GPU and for regions alone.
+
+    Args:
+        config: of the run.
+        model: the one that it names.
 
     Raises:
         ModelError, UsageError: nothing can be done at all.
         OutputExistsError: an output is there already.
         InputError: with `fail_fast`, an input that cannot be read.
     """
-    # Workers elsewhere have devices of their own.
-    (named_device if is_elsewhere(config.cluster) else choose_device)(config.device)
+    _check_device(config)
     _check_packages(config)
     if config.several:
         prepare()
-    model = zoo.load(config.model)
     settings = EquilibriumSettings.from_card(model.card.equilibrium, **config.equilibrium)
-    roi = None if config.roi is None else read_roi(config.roi)
+    roi = _roi(config)
     origin = origin_of_run(model, settings, config, roi)
     headers, failures, passed_over = _headers(config)
     if len(passed_over) == len(config.inputs):
@@ -135,6 +141,23 @@ def plan(config: ReconstructConfig) -> Plan:
     )
     planned.check_fresh(config)
     return planned
+
+
+def _check_device(config: ReconstructConfig) -> None:
+    """Refuse a device that is not there; workers elsewhere have their own."""
+    check_device_name(config.device)
+    if config.device.startswith("cuda") and not is_elsewhere(config.cluster):
+        from deqsci_cli.runtime.device import choose_device
+
+        choose_device(config.device)
+
+
+def _roi(config: ReconstructConfig) -> Roi | None:
+    if config.roi is None:
+        return None
+    from deqsci_cli.engine.roi import read_roi
+
+    return read_roi(config.roi)
 
 
 def _check_packages(config: ReconstructConfig) -> None:
@@ -225,13 +248,16 @@ def _jobs(
 
 
 def _read_files(
-    config: ReconstructConfig, model: zoo.Model, passed_over: Sequence[Path]
+    config: ReconstructConfig, model: zoo.Stored, passed_over: Sequence[Path]
 ) -> Iterable[Path]:
     """Every file that the run reads; films that are passed over are not among them."""
     yield from set(config.inputs).difference(passed_over)
     yield from config.lists
-    if config.roi is not None and (file := file_of(config.roi)):
-        yield file
+    if config.roi is not None:
+        from deqsci_cli.engine.roi import file_of
+
+        if file := file_of(config.roi):
+            yield file
     yield model.path
     yield from config.read_options.files().values()
 

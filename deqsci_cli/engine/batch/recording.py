@@ -27,6 +27,7 @@ from deqsci_cli.engine.batch.pieces import (
     remove_pieces,
     write_piece,
 )
+from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, OnPhase, ignore_phase
 from deqsci_cli.engine.batch.summary import summary_of
 from deqsci_cli.engine.batch.window_work import solve_window
 from deqsci_cli.engine.batch.windows import MeasurementWindow, overlap_of, windows
@@ -46,9 +47,14 @@ from deqsci_cli.runtime.device import keep_freed_memory
 
 
 def work_on_recording(
-    task: Task, on_iteration: OnIteration | None = None
+    task: Task, on_iteration: OnIteration | None = None, on_phase: OnPhase = ignore_phase
 ) -> list[Record | Failure]:
     """Do a task of one recording. What an earlier run has made of its windows is kept.
+
+    Args:
+        task: of the recording.
+        on_iteration: see `equilibrium.model.solve`.
+        on_phase: told what is being done.
 
     Returns:
         Its record, or why there is none.
@@ -63,14 +69,15 @@ def work_on_recording(
         return [record]
     if job.keep_film:
         return [written(job, add_previews, order, job)]
-    return [written(job, _make, order, job, on_iteration)]
+    return [written(job, _make, order, job, on_iteration, on_phase)]
 
 
-def _make(order: Order, job: Job, on_iteration: OnIteration | None) -> Record:
+def _make(order: Order, job: Job, on_iteration: OnIteration | None, on_phase: OnPhase) -> Record:
     """The film of a recording."""
     entry = read_entry(job.output)
     overwrite = order.replace or (entry is not None and entry.run == order.run)
     check_absent(job.files, overwrite=overwrite)
+    on_phase(READING)
     footage = Footage(order, job)
     (first,) = footage.shots(0, 1)
     suiting = suited_for(order, replace(job, index=first.index), first.capture)
@@ -79,6 +86,7 @@ def _make(order: Order, job: Job, on_iteration: OnIteration | None) -> Record:
     begun = ManifestEntry(order.run, owner_of(job.input, job.output), made_from)
     remove_leftovers(place_of(job.output))
     write_entry(job.output, begun)
+    on_phase(STARTING)
     cut = windows(len(footage.places), job.window)
     pieces = [
         read_piece(job.output, window.start, made_from)
@@ -86,6 +94,7 @@ def _make(order: Order, job: Job, on_iteration: OnIteration | None) -> Record:
         for window in cut
     ]
     notes = (*suiting.notes, *_of_windows(cut, job.window))
+    on_phase(WRITING)
     record = _write(order, job, footage, pieces, made_from, notes, overwrite=overwrite)
     hashes = {file.name: read_version(file).sha256 for file in job.files}
     write_entry(job.output, replace(begun, outputs=hashes, record=record, looks=job.looks))

@@ -17,7 +17,7 @@ from deqsci_cli.engine.batch.windows import MeasurementWindow
 from deqsci_cli.engine.batch.work import SOLVER, reconstructor_of
 from deqsci_cli.engine.fit import fit_of
 from deqsci_cli.engine.noise import suited
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import check_seen

@@ -21,9 +21,10 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.batch.films import add_previews, write_outputs
 from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
+from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, OnPhase, ignore_phase
 from deqsci_cli.engine.noise import Suited, suited
 from deqsci_cli.engine.roi import reconstruct_regions
-from deqsci_cli.equilibrium.model import EquilibriumSettings
+from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import OnIteration
 from deqsci_cli.errors import (
     DeqsciError,
@@ -67,8 +68,15 @@ class _Batch:
         return _Batch(self.measurements[part], self.mask, self.truths[part], seen, self.settings)
 
 
-def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | Failure]:
+def work(
+    task: Task, on_iteration: OnIteration | None = None, on_phase: OnPhase = ignore_phase
+) -> list[Record | Failure]:
     """Do a task; what fails for one measurement does not stop the others.
+
+    Args:
+        task: measurements of one size.
+        on_iteration: see `equilibrium.model.solve`.
+        on_phase: told what is being done.
 
     Returns:
         A record or a failure for each job.
@@ -88,6 +96,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
             done[place] = record
         elif job.keep_film:
             done[place] = written(job, add_previews, order, job)
+    on_phase(READING)
     left = {place: job for place, job in enumerate(task.jobs) if place not in done}
     for place, found in zip(left, _read(order, left.values()), strict=True):
         job = left[place]
@@ -101,7 +110,7 @@ def work(task: Task, on_iteration: OnIteration | None = None) -> list[Record | F
             captures[place] = found
     for alike in _alike(captures, suiting):
         parts = [(task.jobs[place], captures[place], suiting[place]) for place in alike]
-        results = _reconstruct(order, parts, on_iteration)
+        results = _reconstruct(order, parts, on_iteration, on_phase)
         done |= zip(alike, results, strict=True)
     return [done[place] for place in range(len(task.jobs))]
 
@@ -138,6 +147,7 @@ def _reconstruct(
     order: Order,
     parts: Sequence[tuple[Job, Capture, Suited]],
     on_iteration: OnIteration | None,
+    on_phase: OnPhase,
 ) -> list[Record | Failure]:
     """Solve measurements of one mask with the same settings together, and write their films."""
     batch = _Batch(
@@ -147,13 +157,14 @@ def _reconstruct(
         _seen([(job, capture) for job, capture, _ in parts]),
         parts[0][2].settings,
     )
+    on_phase(STARTING)
     try:
         solution, seconds = SOLVER.submit(_timed, order, batch, on_iteration).result()
     except (DeviceError, ModelError) as error:
         return [Failure.of(job.input, error) for job, _, _ in parts]
-    each = seconds / len(parts)
+    on_phase(WRITING)
     return [
-        written(job, write_outputs, order, job, capture, solution, number, each, suiting.notes)
+        written(job, write_outputs, order, job, capture, solution, number, seconds, suiting.notes)
         for number, (job, capture, suiting) in enumerate(parts)
     ]
 
