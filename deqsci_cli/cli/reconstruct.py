@@ -290,8 +290,7 @@ def _show_report(report: Report) -> None:
     together = max(r.solved_together for r in report.measurements)
     if together > 1:
         console.out.print(
-            f"* each film's share of the time of {together} films that were solved together",
-            soft_wrap=True,
+            f"* each film's share of the time of {together} films that were solved together"
         )
 
 

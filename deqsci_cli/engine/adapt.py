@@ -23,7 +23,11 @@ from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.runtime.device import choose_device, describe_device, memory_errors
 from deqsci_cli.runtime.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
-from deqsci_cli.training.self_supervised import Look, MeasurementSampler, SelfSupervisedStage
+from deqsci_cli.training.self_supervised import (
+    HeldOutValidation,
+    MeasurementSampler,
+    SelfSupervisedStage,
+)
 
 # Each step solves its pieces from the start; what is not settled by then teaches less.
 _STABILITY = StabilitySettings(max_iter=40, reuse_steps=1, spectral_penalty=1.0)
@@ -132,7 +136,7 @@ def _learn(
     """The best of the models on the way, and its figures."""
     y, mask, seen = arrays
     alone = replace(EquilibriumSettings.from_card(card.equilibrium, symmetries=1), warmup=())
-    look = Look(y, mask, seen, alone)
+    look = HeldOutValidation(y, mask, seen, alone)
     sampler = MeasurementSampler(
         y, mask, look.usable,
         patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed,

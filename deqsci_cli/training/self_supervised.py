@@ -145,7 +145,7 @@ class SelfSupervisedStage(EquilibriumStage):
         return missed.square().sum((1, 2)) / hidden.sum((1, 2)).clamp(min=1)
 
 
-class Look:
+class HeldOutValidation:
     """How well a model predicts pixels of a few measurements that no step sees.
 
     Args:

@@ -33,7 +33,7 @@ def test_80_columns_hold_the_films_of_a_run(at, capture, tmp_path):
     columns = ["film", "status", "evals", "residual", "score", "seconds", "dB", "SSIM"]
     lines = at(80, "reconstruct", odd, "-o", tmp_path / "o", *FAST)
     assert lines[1].split() == columns
-    assert [line.split()[0] for line in lines[2:]] == ["night_0123_0.tif", "night_0123_1.tif"]
+    assert [line.split()[0] for line in lines[2:]] == ["night_0123_0.tif", "night_0123_1.tif", "*"]
     assert len(lines[2].split()) == 8 and lines[2].split()[1] == "max_iter"
     lines = at(80, "reconstruct", capture, "-o", tmp_path / "p", *FAST, "--saturation", 900)
     assert lines[1].split() == [*columns[:6], "seen", *columns[6:]]

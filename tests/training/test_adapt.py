@@ -22,7 +22,7 @@ from deqsci_cli.runtime.events import Validated
 from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.training.self_supervised import (
     HIDDEN_SHARE,
-    Look,
+    HeldOutValidation,
     MeasurementSampler,
     SelfSupervisedStage,
 )
@@ -124,13 +124,13 @@ def test_the_loss_is_the_error_of_hidden_pixels_alone(camera):
 def test_no_step_sees_what_the_look_judges_by(camera):
     y, mask, seen = camera
     solve_ = EquilibriumSettings(sigma=0.1, max_iter=5)
-    look = Look(y, mask, seen, solve_)
+    look = HeldOutValidation(y, mask, seen, solve_)
     assert not bool((look.usable & ~seen).any())
     network = zoo.load("gap-tv").network
     network.register_parameter("none", torch.nn.Parameter(torch.zeros(1)))
     before = look(network)
     spoilt = torch.where(look.usable, y, y + 0.3)  # all that it may not learn from
-    assert Look(spoilt, mask, seen, solve_)(network)["held_out"] > before["held_out"]
+    assert HeldOutValidation(spoilt, mask, seen, solve_)(network)["held_out"] > before["held_out"]
     judged = (seen & (mask.sum(0) > 0) & ~look.usable).sum((1, 2))
     assert judged.tolist() == pytest.approx([0.05 * (SIDE - 5) * SIDE] * COUNT, rel=0.35)
 
