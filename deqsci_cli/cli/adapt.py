@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deqsci_cli.runtime.events import Event
 
 
-@reading.takes_read_options("frames", "no_truth", "truth_key", "arms", "noise")
+@reading.takes_read_options("no_truth", "truth_key", "arms", "noise")
 def adapt(
     captures: Annotated[
         list[str],
@@ -39,13 +39,6 @@ def adapt(
             rich_help_panel=options.SOLVER,
         ),
     ] = options.DEFAULT_MODEL,
-    mask_frames: Annotated[
-        str | None,
-        typer.Option(
-            help="Frames of the mask that code a measurement: 10, or 10:20.",
-            rich_help_panel=options.CAMERA,
-        ),
-    ] = None,
     read_options: ReadOptions,
     steps: Annotated[
         int,
@@ -79,7 +72,7 @@ def adapt(
         captures=expand(captures, besides=read_options.files().values()).paths,
         out=out,
         model=model,
-        read_options=replace(read_options, frames=mask_frames),
+        read_options=read_options,
         steps=steps,
         batch_size=batch_size,
         patch_size=patch_size,

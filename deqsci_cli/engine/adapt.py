@@ -114,9 +114,10 @@ def adapt(config: AdaptConfig, on_event: OnEvent = ignore) -> Adapted:
         raise UsageError(f"{config.model} has no weights to adapt", hint="adapt pnp or rnn")
     captures = load_each(config.captures, config.read_options, "adapt", on_event)
     y, seen, _ = together(captures)
-    on_event(Note(f"{len(y)} measurements to learn from"))
+    on_event(Note(f"{len(y)} measurement(s) to learn from"))
     visible = torch.ones(y.shape, dtype=torch.bool) if seen is None else torch.from_numpy(seen)
-    arrays = torch.from_numpy(y).float(), torch.from_numpy(captures[0].mask).float(), visible
+    measured, mask = (torch.tensor(each, dtype=torch.float32) for each in (y, captures[0].mask))
+    arrays = measured, mask, visible
     with memory_errors(device):
         network = copy.deepcopy(model.network).to(device)
         best, adapted = _learn(config, network, model.card, arrays, on_event)
