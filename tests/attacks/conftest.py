@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -85,6 +86,20 @@ class Driver:
         if answer:
             return Outcome(*json.loads(answer))
         return Outcome(process.wait(), "", "", 0, 0)
+
+
+@pytest.fixture
+def ends():
+    """A reader that a file keeps busy for ever is stopped: the test fails."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError("still at work after 100 seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(100)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

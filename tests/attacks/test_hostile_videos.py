@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import zlib
 
 import imageio.v3 as iio
@@ -13,12 +12,7 @@ import pytest
 from deqsci_cli.errors import InputError
 from deqsci_cli.io import read_video, read_video_uint8
 
-
-@pytest.fixture(autouse=True)
-def quick():
-    begin = time.process_time()
-    yield
-    assert time.process_time() - begin < 5
+pytestmark = pytest.mark.usefixtures("ends")
 
 
 def small(path):
