@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import pairwise
 
 import torch
@@ -35,15 +36,17 @@ def shift_in_time(features: Tensor, frames: int) -> Tensor:
         frames: T.
     """
     film = features.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
-    channels = film.shape[-1]
-    share = max(1, channels // 8)
     # Parts and `cat`: the gradient of writing into a copy takes three times as long.
-    late, early, rest = film.split(
-        (share, min(share, channels - share), max(0, channels - 2 * share)), -1
-    )
+    late, early, rest = film.split(_shares(film.shape[-1]), -1)
     late = torch.cat((late[:, :1], late[:, :-1]), 1)
     early = torch.cat((early[:, 1:], early[:, -1:]), 1)
     return torch.cat((late, early, rest), -1).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def _shares(channels: int) -> tuple[int, int, int]:
+    """How many channels come from the frame before, from the one after, from the same."""
+    share = max(1, channels // 8)
+    return share, min(share, channels - share), max(0, channels - 2 * share)
 
 
 class _Block(nn.Module):
@@ -143,7 +146,7 @@ class VideoUNet(Denoiser):
         self.uses_measurement = measurement
         self.reach = window
         self.blocks = blocks
-        self.width = widths[0]
+        self.widths = tuple(widths)
         entering = 5 + 8 * measurement + 8 * window
         self.head = convolution(entering, widths[0])
         self.window = _Window(entering, widths[0]) if window else None
@@ -155,14 +158,23 @@ class VideoUNet(Denoiser):
         self.tail = convolution(widths[0], 4, gain=0.1)
 
     def load_weights_from(self, other: Denoiser) -> None:
-        """Do what another does, which may have fewer blocks, and see less."""
-        learned = other.state_dict()
+        """Do what another does, which may be narrower, have fewer blocks, and see less.
+
+        What is new hears everything; what was there does not hear it as yet.
+        Source: growing a network that keeps its function, Net2Net, arXiv 1511.05641.
+        """
+        learned, before = other.state_dict(), getattr(other, "widths", ())
+        if len(before) != len(self.widths) or any(map(operator.lt, self.widths, before)):
+            raise RuntimeError("the other network is wider, or has other scales")
         grown = dict(learned)
         for name, own in self.state_dict().items():
             if name not in learned:  # a further block, or the window, which adds nothing as yet
                 grown[name] = torch.zeros_like(own) if ".outer." in name else own
-            elif name in ("head.weight", "window.inner.weight"):
-                grown[name] = _see_more(learned[name], own.shape[1], self, other)
+                continue
+            weight = learned[name]
+            if name in ("head.weight", "window.inner.weight"):
+                weight = _see_more(weight, own.shape[1], self, other)
+            grown[name] = _widened(name, weight, own, before, self.widths)
         self.load_state_dict(grown)
 
     def receptive_field(self, frames: int) -> ReceptiveField:
@@ -176,7 +188,7 @@ class VideoUNet(Denoiser):
         margin += sum(2 * self.blocks * pixel for pixel in pixels)
         margin += 2 if self.window is None else 4
         margin = -(-margin // self.scale) * self.scale
-        return ReceptiveField(margin, self.scale, 6 * self.width * frames)
+        return ReceptiveField(margin, self.scale, 6 * self.widths[0] * frames)
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         t, h, w = video.shape[1:]
@@ -230,3 +242,60 @@ def _see_more(weight: Tensor, channels: int, grown: Denoiser, learned: Denoiser)
         raise RuntimeError("the other network sees more")
     inner = F.pad(weight[:, :before], (0, 0, 0, 0, 0, after - before))
     return torch.cat((inner, F.pad(weight[:, before:], (0, 0, 0, 0, 0, added))), dim=1)
+
+
+def _widened(
+    name: str, weight: Tensor, own: Tensor, before: tuple[int, ...], widths: tuple[int, ...]
+) -> Tensor:
+    """A layer's weights among those of a wider layer, which keeps its others.
+
+    Args:
+        name: of the parameter.
+        weight: that of the narrower layer.
+        own: that of the wider one.
+        before: channels at each scale of the narrower network.
+        widths: the same of the wider one.
+    """
+
+    def places(scale: int | None, channels: int) -> Tensor:
+        """Where a layer's channels go, which may be features of a scale, or four of each."""
+        if scale is None:
+            return torch.arange(channels)
+        moved = _kept_places(before[scale], widths[scale])
+        each = channels // len(moved)
+        return (moved[:, None] * each + torch.arange(each)).flatten()
+
+    added_to, heard = _ends(name)
+    out = places(added_to, len(weight))
+    wider = own.clone()
+    if weight.ndim == 1:
+        wider[out] = weight
+        return wider
+    entering = places(heard, weight.shape[1])
+    wider[out] = 0
+    wider[out[:, None], entering] = weight
+    return wider
+
+
+def _ends(name: str) -> tuple[int | None, int | None]:
+    """The scales whose features a layer adds to and hears; None where the channels are its own."""
+    match name.split("."):
+        case ["down", depth, _]:
+            return int(depth) + 1, int(depth)
+        case ["up", depth, _]:
+            return int(depth), int(depth) + 1
+        case ["head", _] | ["window", "outer", _]:
+            return 0, None
+        case ["tail", _]:
+            return None, 0
+        case [_, depth, "blocks", _, "inner", _]:
+            return None, int(depth)
+        case [_, depth, "blocks", _, "outer", _]:
+            return int(depth), None
+    return None, None
+
+
+def _kept_places(narrow: int, wide: int) -> Tensor:
+    """Where the features of a narrower scale stand in a wider one: those that are shifted, too."""
+    parts = zip(_shares(narrow), torch.arange(wide).split(_shares(wide)), strict=True)
+    return torch.cat([places[:share] for share, places in parts])

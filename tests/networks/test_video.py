@@ -98,7 +98,11 @@ def test_it_starts_near_the_identity_and_heeds_the_level(network):
 
 
 @pytest.mark.parametrize(
-    "more", [{"blocks": 3}, {"measurement": True}, {"window": 2}, {"window": 1, "blocks": 2}]
+    "more",
+    [
+        *({"blocks": 3}, {"measurement": True}, {"window": 2}, {"window": 1, "blocks": 2}),
+        *({"widths": [40, 24]}, {"widths": [21, 32], "blocks": 2, "window": 1}),
+    ],
 )
 @pytest.mark.parametrize("already", [{}, {"measurement": True}, {"window": 1}])
 @torch.no_grad()
@@ -118,15 +122,16 @@ def test_one_that_sees_more_and_has_more_blocks_begins_as_the_smaller_one(alread
     # What it has besides learns: a zero stands behind something that is not zero.
     with torch.enable_grad():
         answer(larger).sum().backward()
-    assert larger.head.weight.grad.abs().min() > 0
+    assert (larger.head.weight.grad.abs().amin((1, 2, 3)) > 0).sum() == 16
     for scale in (*larger.encoder, *larger.decoder):
         assert all(block.outer.weight.grad.abs().max() > 0 for block in scale.blocks[1:])
+    assert larger.tail.weight.grad.abs().amin((0, 2, 3)).min() > 0  # every feature is heard
     if larger.window is not None:
         assert larger.window.outer.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize(
-    "smaller", [{"widths": [16, 32]}, {"blocks": 1}, {"measurement": False}, {"window": 1}]
+    "smaller", [{"widths": [16, 20]}, {"blocks": 1}, {"measurement": False}, {"window": 1}]
 )
 def test_a_larger_one_does_not_become_a_smaller(smaller):
     options = {"widths": [16, 24], "blocks": 2, "measurement": True, "window": 2}
