@@ -28,6 +28,7 @@ from deqsci_cli.physics.sequence import SequenceOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.runtime.device import (
     choose_device,
+    coarse_of,
     convolutions_in,
     give_back_memory,
     memory_errors,
@@ -71,7 +72,7 @@ class Reconstructor:
             `D(video, sigma)`.
         settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
+        dtype: `float32`, `mixed`, `tf32`, `float64` or `bfloat16`.
 
     Raises:
         ModelError: the model cannot be found or read.
@@ -98,6 +99,7 @@ class Reconstructor:
         self.settings = settings or EquilibriumSettings.from_card(card)
         self.dtype = dtype
         self.network, self.precision = prepare(network, self.device, dtype)
+        self.coarse = coarse_of(self.network, self.device) if dtype == "mixed" else None
         self._last: tuple[np.ndarray, bytes, SensingOperator | ArmsOperator] | None = None
 
     def __call__(
@@ -169,7 +171,9 @@ class Reconstructor:
             if mask.ndim == 4:
                 chosen = settings_for_arms(chosen, self.network)
             with _without_gaps(self.network, math.prod(video)):
-                found = solve(self.network, operator, y, chosen, on_iteration=listen)
+                found = solve(
+                    self.network, operator, y, chosen, coarse=self.coarse, on_iteration=listen
+                )
             whole = replace(found, x=found.x.cpu())
         spent = enumerate(found.evaluations)
         traces = [
@@ -263,7 +267,7 @@ def reconstruct(
             `D(video, sigma)` with videos `(B, T, H, W)`.
         settings: None for those of the model's card, or for the defaults of a denoiser.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `tf32`, `float64` or `bfloat16`.
+        dtype: `float32`, `mixed`, `tf32`, `float64` or `bfloat16`.
         on_iteration: told the number of evaluations, the best residuals and the answer by now.
         sequence: the measurements follow one another. They become one film, and the frames on
             either side of a border help each other.

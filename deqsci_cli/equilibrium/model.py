@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.equilibrium.maps import GAPMap
+from deqsci_cli.equilibrium.mixed_precision import CoarseFirst
 from deqsci_cli.equilibrium.registries import MAPS, SOLVERS, STARTS
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.equilibrium.solvers import Map, OnIteration, Solution, norms
-from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, DenoiserLike, as_denoiser
+from deqsci_cli.networks.denoiser import (
+    CPU_CHUNK_PIXELS,
+    Coarse,
+    Denoiser,
+    DenoiserLike,
+    as_denoiser,
+)
 from deqsci_cli.networks.options import WHOLE
 from deqsci_cli.networks.symmetric import Symmetric
 from deqsci_cli.networks.tiled import Tiled
@@ -28,6 +35,7 @@ def solve(
     measurement: Tensor,
     settings: EquilibriumSettings,
     *,
+    coarse: Coarse | None = None,
     on_iteration: OnIteration | None = None,
 ) -> Solution:
     """Reconstruct a batch of measurements.
@@ -37,6 +45,7 @@ def solve(
         operator: the camera, on the measurement's device.
         measurement: `(B, …)`, `(B, H, W)` for a `SensingOperator`.
         settings: how.
+        coarse: the network in a faster precision, for as long as the fixed point is far.
         on_iteration: told the number of evaluations, the best residuals `(B,)` and the videos
             that would be the answer by now.
 
@@ -66,7 +75,11 @@ def solve(
                     trace.append(value)
                 report(count, residual, state)
             spent += iterations
-        found = iterate(f, state, settings, on_iteration=report)
+        walked: Map = f
+        if coarse is not None:
+            rough = make_map(coarse.network, operator, measurement, settings)
+            walked = CoarseFirst(rough, f, coarse.tol)
+        found = iterate(walked, state, settings, on_iteration=report)
     return Solution(
         f.video(found.x),
         found.residual,

@@ -118,6 +118,19 @@ class Denoiser(nn.Module):
         self.load_state_dict(other.state_dict())
 
 
+@dataclass(frozen=True)
+class Coarse:
+    """The same network in a precision that is faster.
+
+    Attributes:
+        network: it.
+        tol: its rounding keeps residuals from falling much below this.
+    """
+
+    network: Denoiser
+    tol: float
+
+
 #: anything called as `D(video, sigma)`
 DenoiserLike = Callable[..., Tensor]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deqsci_cli.errors import DeviceError
-from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Denoiser, ReceptiveField
+from deqsci_cli.networks.denoiser import CPU_CHUNK_PIXELS, Coarse, Denoiser, ReceptiveField
 from deqsci_cli.runtime.device_names import check_device_name
 
 try:
@@ -241,6 +241,36 @@ class Bfloat16(Denoiser):
 
     def receptive_field(self, frames: int) -> ReceptiveField | None:
         return self.network.receptive_field(frames)
+
+
+class TensorFloat32(Denoiser):
+    """A denoiser whose convolutions are in TF32 on an NVIDIA GPU."""
+
+    def __init__(self, network: Denoiser):
+        super().__init__()
+        self.network = network
+        self.uses_measurement = network.uses_measurement
+
+    def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
+        with convolutions_in("tf32"):
+            return self.network(video, sigma, *measured)
+
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        return self.network.receptive_field(frames)
+
+
+def coarse_of(network: Denoiser, device: torch.device) -> Coarse | None:
+    """The network in a precision that the device computes faster; None where there is none.
+
+    That is TF32 on an NVIDIA GPU, and bfloat16 on a processor with matrix units for it (AMX). The
+    tolerances are some twice what the rounding lets a residual fall to (benchmarks/README.md).
+    """
+    if not any(True for _ in network.parameters()):
+        return None
+    if device.type == "cuda":
+        return Coarse(TensorFloat32(network), 1e-3)
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return Coarse(Bfloat16(network), 4e-3) if known.get("amx_bf16") else None
 
 
 @contextmanager

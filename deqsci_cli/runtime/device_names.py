@@ -9,7 +9,7 @@ from deqsci_cli.errors import UsageError
 #: devices that every machine has a word for; `cuda:i` names one of several GPUs
 DEVICES = ("auto", "cpu", "cuda")
 #: what `--dtype` may say
-DTYPES = ("float32", "tf32", "float64", "bfloat16")
+DTYPES = ("float32", "mixed", "tf32", "float64", "bfloat16")
 # PyTorch counts GPUs up to 127.
 _DEVICE = re.compile(r"auto|cpu|cuda(:([0-9]|[1-9][0-9]|1[01][0-9]|12[0-7]))?")
 

@@ -47,6 +47,41 @@ def test_a_gpu_convolves_in_what_is_asked_for(dtype, expected, before, fails):
     assert torch.backends.cudnn.conv.fp32_precision == before
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["without", "with"])
+def test_mixed_is_coarse_where_the_processor_has_matrix_units(monkeypatch, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": fast}, raising=False)
+    model, seen = zoo.load("pnp-cnn"), []
+    model.network.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    settings = EquilibriumSettings.from_card(model.card.equilibrium)
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 2, (4, 24, 24)).astype(np.float32)
+    y = (mask * rng.random((4, 1, 1), np.float32)).sum(0)[None]
+    runs = [
+        Reconstructor(model, settings, device="cpu", dtype=dtype) for dtype in ("float32", "mixed")
+    ]
+    plain = runs[0](y, mask)
+    seen.clear()
+    mixed = runs[1](y, mask)
+    assert any(seen) == fast and not seen[-1]
+    assert mixed.status == plain.status == ["converged"]
+    if not fast:
+        assert torch.equal(mixed.x, plain.x)
+    assert (mixed.x - plain.x).norm() < 10 * settings.tol * plain.x.norm()
+
+
+@pytest.mark.usefixtures("precision_of_cudnn")
+def test_mixed_on_a_gpu_is_tf32_first():
+    model, seen = zoo.load("pnp-cnn"), []
+    model.network.register_forward_hook(
+        lambda *_: seen.append(torch.backends.cudnn.conv.fp32_precision)
+    )
+    coarse = devices.coarse_of(model.network, torch.device("cuda"))
+    with devices.convolutions_in("float32"):
+        for network in (coarse.network, model.network):
+            network(torch.zeros(1, 2, 8, 8), 0.1)
+    assert seen == ["tf32", "ieee"]
+
+
 # In PyTorch's own words, and those of NVIDIA's libraries; none of them is an OutOfMemoryError.
 NO_KERNEL = (
     "CUDA error: no kernel image is available for execution on the device\n"

@@ -29,8 +29,9 @@ class ReconstructConfig:
         equilibrium: fields of `EquilibriumSettings` to have other than the model's card says.
         roi: where the model computes, gap-tv elsewhere, as `roi.read_roi` reads it; None for all.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
-        dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), `float64`, or `bfloat16` (the
-            network alone runs in it; residuals stay above some 1e-3).
+        dtype: `float32`; `mixed`, float32 near the fixed point and coarser before, where the device
+            computes that faster; `tf32` (convolutions on an NVIDIA GPU), `float64`, or `bfloat16`
+            (the network alone runs in it; residuals stay above some 1e-3).
         seed: of PyTorch's generator, for models that draw numbers.
         format: of the films: `tif`, `mat` or `h5`.
         previews: any of `gif`, `png`, `mp4`.
