@@ -156,7 +156,7 @@ def solves(models: list[str], device: str, batches: list[int], side: int, rounds
     mask = np.tile(capture.mask, (1, 2, 2))[:, :side, :side]
     y = np.tile(capture.measurements[0], (2, 2))[:side, :side]
     for name in models:
-        for dtype in ("float32", "tf32") if device != "cpu" else ("float32",):
+        for dtype in ("float32", "mixed", "tf32") if device != "cpu" else ("float32", "mixed"):
             ready = Reconstructor(name, device=device, dtype=dtype)
             for count in batches:
                 several = np.repeat(y[None], count, 0)
