@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ class Workers:
         if self.count == 1:
             return module
         ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # The option has a new name from PyTorch 2.13 on, which older ones do not know.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The means over all processes, which all see."""
