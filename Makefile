@@ -25,8 +25,9 @@ demo: $(VENV)/.demo
 	@echo "film:    $(DEMO_OUT)/wheel_0.tif (look at $(DEMO_OUT)/wheel_0.gif or wheel_0.png)"
 	@echo "report:  $(DEMO_OUT)/report.json"
 
+# Two files of tests or more at once, each with one thread.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
