@@ -1,12 +1,12 @@
 # The two commands: `make demo` reconstructs sample data, `make test` runs the tests.
-# `make soak` runs those tests that take minutes, `make docs` builds the documentation, `make dist`
-# what is published.
+# `make soak` runs those tests that take minutes, `make gpu` what needs a GPU, `make docs` builds the
+# documentation, `make dist` what is published.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT := demo_out
 
-.PHONY: demo test soak docs dist clean
+.PHONY: demo test soak gpu docs dist clean
 
 # One environment; each stamp says with which extras the package was last installed into it.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -31,6 +31,11 @@ test: $(VENV)/.test
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
+
+# With the Python that is there: a machine with a GPU has its own PyTorch.
+gpu:
+	$(PYTHON) -m pytest tests/runtime/test_cuda.py tests/trust/test_same_bytes.py
+	$(PYTHON) benchmarks/gpu.py
 
 # A warning is an error: a link that leads nowhere, a name that is not there. All pages are read anew
 # (-E), since their text comes from the code too.
