@@ -10,12 +10,12 @@ import typer
 
 from deqsci_cli.cli import choices, console, options, reading
 from deqsci_cli.cli.inputs import expand
+from deqsci_cli.cli.learning import tell
 from deqsci_cli.cli.live import live
 
 if TYPE_CHECKING:
     from deqsci_cli.engine.adapt import AdaptConfig, Adapted
     from deqsci_cli.io.read_options import ReadOptions
-    from deqsci_cli.runtime.events import Event
 
 
 @reading.takes_read_options("no_truth", "truth_key", "arms", "noise")
@@ -98,22 +98,9 @@ def adapt(
 def _run(config: AdaptConfig, threads: int | None, *, quiet: bool) -> Adapted:
     from deqsci_cli.engine.adapt import adapt as run
     from deqsci_cli.runtime.device import keep_freed_memory, use_threads
-    from deqsci_cli.runtime.events import Note, Stepped, Validated
 
     keep_freed_memory()
     use_threads(threads)
     with live(shown=not quiet) as line:
         line.show("looking at the model")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                share, detail = event.step / event.steps, f"loss {event.loss:.4f}"
-                line.show(f"adapting {event.step}/{event.steps} steps", share=share, detail=detail)
-            elif isinstance(event, Validated):
-                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
-                best = " (best so far)" if event.best else ""
-                console.note(f"step {event.step}: {figures}{best}", shown=not quiet)
-            elif isinstance(event, Note):
-                console.note(event.text, shown=not quiet)
-
-        return run(config, listen)
+        return run(config, tell(line, "adapting", quiet=quiet))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deqsci_cli.cli import choices, console, options
+from deqsci_cli.cli.learning import tell
 from deqsci_cli.cli.live import live
 from deqsci_cli.runtime.device_names import DEVICES
 
 if TYPE_CHECKING:
-    from deqsci_cli.runtime.events import Event
     from deqsci_cli.training.train import TrainResult
 
 
@@ -187,7 +187,6 @@ def _run(
     """Train; None in a process that is not the first of several."""
     from deqsci_cli.config import build
     from deqsci_cli.errors import UsageError
-    from deqsci_cli.runtime.events import Note, Stepped, Validated
 
     with live(shown=not quiet and os.environ.get("RANK", "0") == "0") as line:
         from deqsci_cli.runtime.device import keep_freed_memory, use_threads
@@ -199,21 +198,7 @@ def _run(
         use_threads(threads)
         run = build(TrainConfig, table, path=recipe)
         line.show("reading clips")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Stepped):
-                step, steps = event.step, event.steps
-                residual = event.facts.get("residual")
-                detail = f"loss {event.loss:.4f}"
-                detail += "" if residual is None else f", residual {residual:.1e}"
-                line.show(f"training {step}/{steps} steps", share=step / steps, detail=detail)
-            elif isinstance(event, Validated):
-                figures = ", ".join(f"{k} {v:.4g}" for k, v in event.figures.items())
-                best = " (best so far)" if event.best else ""
-                console.note(f"step {event.step}: {figures}{best}", shown=not quiet)
-            elif isinstance(event, Note):
-                console.note(event.text, shown=not quiet)
-
+        listen = tell(line, "training", quiet=quiet)
         try:
             result = engine.train(run, listen, recipe_file=recipe)
         except UsageError as error:  # a setting that is found wrong only where it is used

@@ -227,36 +227,32 @@ def _resident(name: str) -> int:
     return 1024 * int(_line("/proc/self/status", name))
 
 
-class Bfloat16(Denoiser):
-    """A denoiser under bfloat16 autocast; the iteration around it keeps full precision."""
+class _InPrecision(Denoiser):
+    """A denoiser that computes in a precision of its own; the iteration around it keeps its own."""
 
     def __init__(self, network: Denoiser):
         super().__init__()
         self.network = network
         self.uses_measurement = network.uses_measurement
+
+    def receptive_field(self, frames: int) -> ReceptiveField | None:
+        return self.network.receptive_field(frames)
+
+
+class Bfloat16(_InPrecision):
+    """A denoiser under bfloat16 autocast."""
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         with torch.autocast(video.device.type, torch.bfloat16):
             return self.network(video, sigma, *measured).to(video.dtype)
 
-    def receptive_field(self, frames: int) -> ReceptiveField | None:
-        return self.network.receptive_field(frames)
 
-
-class TensorFloat32(Denoiser):
+class TensorFloat32(_InPrecision):
     """A denoiser whose convolutions are in TF32 on an NVIDIA GPU."""
-
-    def __init__(self, network: Denoiser):
-        super().__init__()
-        self.network = network
-        self.uses_measurement = network.uses_measurement
 
     def forward(self, video: Tensor, sigma: Tensor | float, *measured: Tensor) -> Tensor:
         with convolutions_in("tf32"):
             return self.network(video, sigma, *measured)
-
-    def receptive_field(self, frames: int) -> ReceptiveField | None:
-        return self.network.receptive_field(frames)
 
 
 def coarse_of(network: Denoiser, device: torch.device) -> Coarse | None:
