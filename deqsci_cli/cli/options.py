@@ -76,7 +76,7 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        help="float32; mixed, as good and faster on many; tf32, float64 or bfloat16.",
+        help="float32; mixed (coarse until near the end); tf32, float64 or bfloat16.",
         autocompletion=choices.offer(DTYPES),
         rich_help_panel=RUN,
     ),
