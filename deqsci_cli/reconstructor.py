@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -151,14 +152,14 @@ class Reconstructor:
         video = (frames, *mask.shape[-2:])
         with memory_errors(self.device, video), convolutions_in(self.dtype):
             operator = self._operator_of(mask)
-            y = _tensor(measurements).to(self.device, self.precision)
+            y = as_tensor(measurements).to(self.device, self.precision)
             shown = None if seen is None else torch.from_numpy(seen).to(self.device)
             if sequence and isinstance(operator, SensingOperator):
                 y, shown = y[None], None if shown is None else shown[None]
                 operator = SequenceOperator(operator.mask[0], len(measurements), shown)
             elif shown is not None:
                 operator = operator.with_seen(shown)
-            known = {i: _tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
+            known = {i: as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}
             psnr_trace: dict[int, list[float]] = {sample: [] for sample in known}
 
             def listen(count: int, residual: Tensor, videos: Tensor) -> None:
@@ -188,7 +189,7 @@ class Reconstructor:
             if np.array_equal(mask, last) and _digest(last) == digest:
                 return operator
         make = ArmsOperator if mask.ndim == 4 else SensingOperator
-        operator = make(_tensor(mask).to(self.device, self.precision))
+        operator = make(as_tensor(mask).to(self.device, self.precision))
         self._last = mask, _digest(mask), operator
         return operator
 
@@ -213,10 +214,17 @@ def _without_gaps(network: Denoiser, size: int) -> Iterator[None]:
         yield
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    """Any array of real numbers, whatever its byte order and strides, in floating point."""
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Any array of real numbers, whatever its byte order and strides, in floating point.
+
+    It may share its memory, which nothing here writes into: what several captures share, a mask
+    say, cannot be written, and PyTorch would warn of that.
+    """
     wide = np.result_type(array.dtype, np.float32).itemsize > 4
-    return torch.from_numpy(np.ascontiguousarray(array, np.float64 if wide else np.float32))
+    values = np.ascontiguousarray(array, np.float64 if wide else np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*not writable", UserWarning)
+        return torch.from_numpy(values)
 
 
 def _psnr(video: Tensor, truth: Tensor) -> float:

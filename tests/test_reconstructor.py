@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,22 @@ def test_any_byte_order_stride_and_kind_of_number(model):
     turned = np.asfortranarray(Y[::-1])[::-1], MASK[:, :, ::-1].copy()[:, :, ::-1]
     for y, mask in (turned, (Y.astype(">f4"), MASK.astype(">i2")), (Y, MASK.astype(bool))):
         np.testing.assert_array_equal(reconstruct(y, mask, model).video, expected)
+
+
+def test_what_cannot_be_written_is_taken_without_a_warning(model):
+    """So are masks that several captures of a run share."""
+    measurement, mask = scene(0)
+    expected = reconstruct(measurement, mask, model).video
+    for array in (measurement, mask):
+        array.flags.writeable = False
+    torch.set_warn_always(True)  # PyTorch says this only once in a process
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = reconstruct(measurement, mask, model).video
+    finally:
+        torch.set_warn_always(False)
+    assert np.array_equal(found, expected)
 
 
 def test_a_mask_that_is_edited_in_place_is_another_mask(model):

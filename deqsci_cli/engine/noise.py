@@ -19,6 +19,7 @@ from deqsci_cli.io import Capture
 from deqsci_cli.io.camera import level_of
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.physics.sensing import SensingOperator
+from deqsci_cli.reconstructor import as_tensor
 
 # Up to this noise, in units of the root of gram, learned denoisers lose nothing.
 _HARMLESS = 0.01
@@ -59,9 +60,9 @@ def suited(
         return Suited(whole, settings)
     y, mask, seen = capture.each_arm(index)[0]
     operator = SensingOperator(
-        torch.from_numpy(mask), None if seen is None else torch.from_numpy(seen[None])
+        as_tensor(mask), None if seen is None else torch.from_numpy(seen[None])
     )
-    batch, noise = torch.from_numpy(y)[None], None
+    batch, noise = as_tensor(y)[None], None
     if isinstance(known, str):
         (level,) = noise_by_held_out(operator, batch)
     else:
