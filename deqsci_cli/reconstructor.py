@@ -156,7 +156,8 @@ class Reconstructor:
             shown = None if seen is None else torch.from_numpy(seen).to(self.device)
             if sequence and isinstance(operator, SensingOperator):
                 y, shown = y[None], None if shown is None else shown[None]
-                operator = SequenceOperator(operator.mask[0], len(measurements), shown)
+                masks = operator.mask[0].repeat(len(measurements), 1, 1)
+                operator = SequenceOperator(masks, len(measurements), shown)
             elif shown is not None:
                 operator = operator.with_seen(shown)
             known = {i: as_tensor(t).to(y) for i, t in enumerate(truths) if t is not None}

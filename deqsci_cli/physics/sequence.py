@@ -17,17 +17,17 @@ class SequenceOperator(SensingOperator):
     the denoiser sees the frames on the other side of each border.
 
     Args:
-        mask: `(T, H, W)`, that of every measurement.
+        mask: `(N T, H, W)` or `(B, N T, H, W)`, the masks of all frames one after another.
         count: N.
         seen: as for `SensingOperator`, `(B, N, H, W)`.
     """
 
     def __init__(self, mask: Tensor, count: int, seen: Tensor | None = None):
-        if mask.ndim != 3 or count < 1:
-            raise ValueError("a recording has one mask (T, H, W), and at least one measurement")
+        if count < 1 or mask.shape[-3] % count:
+            raise ValueError(f"{mask.shape[-3]} frames are not those of {count} measurements")
         self.count = count
-        self._frames = len(mask)
-        super().__init__(mask.repeat(count, 1, 1), seen)
+        self._frames = mask.shape[-3] // count
+        super().__init__(mask, seen)
 
     def _add_up(self, coded: Tensor) -> Tensor:
         total: Tensor = coded.unflatten(1, (self.count, self._frames)).sum(2)
@@ -37,4 +37,4 @@ class SequenceOperator(SensingOperator):
         return measurement.repeat_interleave(self._frames, 1)
 
     def _of(self, mask: Tensor, seen: Tensor | None) -> Self:
-        return type(self)(mask[0, : self._frames], self.count, seen)
+        return type(self)(mask, self.count, seen)

@@ -36,24 +36,26 @@ def draw_mask(
 def expose(
     video: np.ndarray, mask: np.ndarray, settings: CaptureSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A film's measurement by a sensor with faults.
+    """A film's N measurements by a sensor with faults.
 
     Args:
-        video: `(T, H, W)` in [0, 1].
-        mask: `(T, H, W)`.
+        video: `(N, T, H, W)` in [0, 1], the frames of each.
+        mask: `(T, H, W)`, that of every measurement.
         settings: which faults.
         rng: draws them.
 
     Returns:
-        The measurement `(H, W)`, and the mask, closed where the sensor has clipped.
+        The measurements `(N, H, W)`, and the mask of each `(N, T, H, W)`, closed where the sensor
+        has clipped.
     """
     low, high = settings.noise_range
     level = np.exp(rng.uniform(np.log(low), np.log(high))) if low else rng.uniform(0, high)
-    noise = rng.standard_normal(video.shape[1:], dtype=np.float32)
-    measurement = (mask * video).sum(0)
+    measurement = (mask * video).sum(1)
+    noise = rng.standard_normal(measurement.shape, dtype=np.float32)
+    masks = np.broadcast_to(mask, video.shape)
     if settings.prnu:
         spread = np.float32(rng.uniform(0, settings.prnu))
-        measurement *= 1 + spread * rng.standard_normal(measurement.shape, dtype=np.float32)
+        measurement *= 1 + spread * rng.standard_normal(mask.shape[1:], dtype=np.float32)
     if settings.black_level:
         measurement += np.float32(rng.uniform(-1, 1) * settings.black_level)
     measurement = measurement + np.float32(level) * noise
@@ -63,5 +65,5 @@ def expose(
     if settings.clipped_prob and rng.random() < settings.clipped_prob:
         whole = measurement < np.quantile(measurement, 1 - rng.uniform(0, _CLIPPED))
         if whole.mean() > 1 - 2 * _CLIPPED:  # not a plain surface, all of which would be gone
-            measurement, mask = measurement * whole, mask * whole
-    return measurement, mask
+            measurement, masks = measurement * whole, masks * whole[:, None]
+    return measurement, masks

@@ -18,7 +18,9 @@ class CaptureSettings:
     """Which captures a model is trained on.
 
     Attributes:
-        frames: numbers of frames T; every step draws one.
+        frames: numbers of frames T of a measurement; every step draws one.
+        measurements: numbers of consecutive measurements that are solved as one film; every step
+            draws one.
         masks: kinds of mask (`physics.masks.KINDS`); every capture draws one.
         density_range: least and greatest share of open elements of binary and shifting masks;
             every capture draws its own.
@@ -64,6 +66,7 @@ class CaptureSettings:
     """
 
     frames: tuple[int, ...] = (8,)
+    measurements: tuple[int, ...] = (1,)
     masks: tuple[str, ...] = ("binary", "grey")
     density_range: tuple[float, float] = (0.5, 0.5)
     one_hot_prob: float = 0.0
@@ -91,11 +94,11 @@ class CaptureSettings:
     hot_pixel_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "masks", "frame_strides"):
+        for name in ("frames", "measurements", "masks", "frame_strides"):
             if not getattr(self, name):
                 raise UsageError(f"{name} must hold at least one value")
-        if min(*self.frames, *self.frame_strides) < 1:
-            raise UsageError("frames and frame_strides must be at least 1")
+        if min(*self.frames, *self.measurements, *self.frame_strides) < 1:
+            raise UsageError("frames, measurements and frame_strides must be at least 1")
         if unknown := sorted(set(self.masks) - set(KINDS)):
             raise UsageError(f"there is no mask '{unknown[0]}'", hint=f"one of {', '.join(KINDS)}")
         sizes = self.downsample_prob + self.upsample_prob

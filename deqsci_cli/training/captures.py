@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deqsci_cli.errors import InputError
 from deqsci_cli.io.stack import read_mask
+from deqsci_cli.physics.sequence import SequenceOperator
 from deqsci_cli.training.cameras import draw_mask, expose
 from deqsci_cli.training.capture_settings import CaptureSettings
 from deqsci_cli.training.motion import exposures, moving_camera, random_outline
@@ -24,9 +25,9 @@ class CaptureBatch:
     """Simulated captures and their truth.
 
     Attributes:
-        video: `(B, T, H, W)` in [0, 1].
-        mask: `(B, T, H, W)`.
-        measurement: `(B, H, W)`.
+        video: `(B, N T, H, W)` in [0, 1].
+        mask: `(B, N T, H, W)`.
+        measurement: `(B, N, H, W)`, N consecutive ones of each film.
     """
 
     video: Tensor
@@ -38,6 +39,11 @@ class CaptureBatch:
         return CaptureBatch(
             self.video.to(device), self.mask.to(device), self.measurement.to(device)
         )
+
+    @property
+    def operator(self) -> SequenceOperator:
+        """The cameras."""
+        return SequenceOperator(self.mask, self.measurement.shape[1])
 
 
 class CaptureSampler(ClipSampler):
@@ -64,7 +70,7 @@ class CaptureSampler(ClipSampler):
         if settings.mask_file is not None:
             self.mask = own_mask(settings.mask_file, patch_size, "--patch-size")
             self.frames = (len(self.mask),)
-        longest = max(self.frames)
+        longest = max(self.frames) * max(settings.measurements)
         #: clips of a single frame, which a moving camera alone can film
         self.pictures = [c for c in clips if len(c) == 1 and min(c.shape[1:]) >= patch_size]
         if settings.still_image_prob == 1:  # whatever is filmed is a single frame
@@ -89,13 +95,17 @@ class CaptureSampler(ClipSampler):
     def __call__(self, step: int) -> CaptureBatch:
         """The captures of a step."""
         frames = int(np.random.default_rng([self.seed, step, 0, 2]).choice(self.frames))
+        count = int(
+            np.random.default_rng([self.seed, step, 0, 4]).choice(self.settings.measurements)
+        )
         videos, masks, measurements = [], [], []
         for rng in self.streams(step):
-            video = self._video(frames, rng)
-            mask = self._mask(video.shape, rng)
-            measurement, mask = expose(video, mask, self.settings, rng)
+            video = self._video(count * frames, rng)
+            mask = self._mask((frames, *video.shape[1:]), rng)
+            by_measurement = video.reshape(count, *mask.shape)
+            measurement, own = expose(by_measurement, mask, self.settings, rng)
             videos.append(video)
-            masks.append(mask)
+            masks.append(own.reshape(video.shape))
             measurements.append(measurement)
         stacked = [torch.from_numpy(np.stack(part)) for part in (videos, masks, measurements)]
         return CaptureBatch(*stacked)

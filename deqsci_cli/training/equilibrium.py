@@ -25,7 +25,6 @@ from deqsci_cli.equilibrium.solvers import Map, Solution, norms
 from deqsci_cli.errors import UsageError
 from deqsci_cli.networks.denoiser import Denoiser
 from deqsci_cli.networks.options import WHOLE
-from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr_of
 from deqsci_cli.training.ahead import Ahead, StepSampler
 
@@ -152,10 +151,9 @@ class CaptureStage(nn.Module):
     def film(self, step: int) -> tuple[GAPMap, Tensor]:
         """The network's map of the captures that a step draws, and their true video."""
         batch = self.ahead(step).to(next(self.network.parameters()).device)
-        operator = SensingOperator(batch.mask)
         # One symmetry stands for all: the pieces of clips come turned and mirrored at random.
         alone = replace(self.solve, symmetries=1, tile=WHOLE)
-        return make_map(self.network, operator, batch.measurement, alone), batch.video
+        return make_map(self.network, batch.operator, batch.measurement, alone), batch.video
 
 
 class EquilibriumStage(CaptureStage):

@@ -31,7 +31,11 @@ def camera(kind: str, device: torch.device):
         "one": lambda: (SensingOperator(mask), (2, 24, 32), (2, 5, 24, 32)),
         "closed pixels": lambda: (SensingOperator(mask, seen), (2, 24, 32), (2, 5, 24, 32)),
         "arms": lambda: (ArmsOperator(torch.stack((mask, mask))), (2, 2, 24, 32), (2, 5, 24, 32)),
-        "recording": lambda: (SequenceOperator(mask, 3), (2, 3, 24, 32), (2, 15, 24, 32)),
+        "recording": lambda: (
+            SequenceOperator(mask.repeat(3, 1, 1), 3),
+            (2, 3, 24, 32),
+            (2, 15, 24, 32),
+        ),
     }[kind]()
 
 

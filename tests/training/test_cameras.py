@@ -31,8 +31,8 @@ def exposed(count: int = 60, video: np.ndarray | None = None, **settings):
     film = rng(1).uniform(0.2, 0.8, SHAPE).astype(np.float32) if video is None else video
     mask = (rng(2).random(SHAPE) < 0.5).astype(np.float32)
     stream, asked = rng(3), CaptureSettings(**QUIET | settings)
-    shots = [expose(film, mask, asked, stream) for _ in range(count)]
-    return (mask * film).sum(0), mask, np.stack([m for m, _ in shots]), [k for _, k in shots]
+    shots = [expose(film[None], mask, asked, stream) for _ in range(count)]
+    return (mask * film).sum(0), mask, np.stack([m[0] for m, _ in shots]), [k[0] for _, k in shots]
 
 
 @pytest.mark.parametrize("kind", ["binary", "shifting"])
@@ -114,6 +114,30 @@ def test_pixels_that_clip_are_the_brightest_and_closed():
         assert told.any(0).mean() > 0.7
 
 
+def test_consecutive_measurements_are_of_one_camera():
+    """The same gains, black level and noise level; noise and clipped pixels of their own."""
+    film = rng(1).uniform(0.2, 0.8, (300, *SHAPE)).astype(np.float32)
+    mask = rng(2).uniform(0.2, 1, SHAPE).astype(np.float32)
+    faults = {"prnu": 0.05, "black_level": 0.1, "noise_range": (0.02, 0.02)}
+    shots, masks = expose(film, mask, CaptureSettings(**QUIET | faults), rng(3))
+    coded = (mask * film).sum(1)
+    assert shots.shape == coded.shape and masks.shape == film.shape
+    # A line through each pixel's measurements: its slope is its gain, its noise is white.
+    centred = coded - coded.mean(0)
+    gains = (centred * shots).sum(0) / (centred**2).sum(0)
+    rest = shots - shots.mean(0) - gains * centred
+    assert rest.std() == pytest.approx(0.02, rel=0.02)
+    assert abs((rest[1:] * rest[:-1]).mean()) < 0.02 * 0.02 * 0.02
+    levels = (shots - gains * coded).mean(0)
+    assert levels.std() < 0.02 and 0.001 < abs(levels.mean()) <= 0.1
+    assert 0.005 < gains.std() < 0.06
+    asked = CaptureSettings(**QUIET | {"clipped_prob": 1.0})
+    shots, masks = expose(film[:3], mask, asked, rng(4))
+    clipped = [(shot != whole) for shot, whole in zip(shots, coded, strict=False)]
+    assert all(not own[:, where].any() for own, where in zip(masks, clipped, strict=True))
+    assert not np.array_equal(clipped[0], clipped[1])
+
+
 def test_captures_have_what_their_cameras_make():
     clips = [rng(5).integers(0, 256, (6, 40, 40), dtype=np.uint8)]
     faults = {"one_hot_prob": 1.0, "black_level": 0.1, "clipped_prob": 1.0}
@@ -121,8 +145,8 @@ def test_captures_have_what_their_cameras_make():
     batch = CaptureSampler(clips, settings, patch_size=16, batch_size=8, seed=0)(0)
     open_ = batch.mask.sum(1)
     assert set(open_.unique().tolist()) == {0.0, 1.0}
-    rest = (batch.measurement - (batch.mask * batch.video).sum(1)).where(open_ > 0, torch.nan)
-    assert not batch.measurement[open_ == 0].any()
+    rest = (batch.measurement[:, 0] - (batch.mask * batch.video).sum(1)).where(open_ > 0, torch.nan)
+    assert not batch.measurement[:, 0][open_ == 0].any()
     levels = rest.flatten(1).nanmean(1)
     assert 0.03 < float(levels.abs().max()) <= 0.1
     assert float((rest - levels.view(-1, 1, 1)).abs().nan_to_num().max()) < 1e-5

@@ -48,13 +48,14 @@ def assert_equal(found: CaptureBatch, expected: CaptureBatch) -> None:
 
 def missed(batch: CaptureBatch) -> torch.Tensor:
     """What of the measurements is not the coded video."""
-    return batch.measurement - (batch.mask * batch.video).sum(1)
+    count = batch.measurement.shape[1]
+    return batch.measurement - (batch.mask * batch.video).unflatten(1, (count, -1)).sum(2)
 
 
 def test_shapes_and_ranges():
     batch = sampler(batch_size=5, gain_range=(2.0, 3.0))(0)
     assert batch.video.shape == batch.mask.shape == (5, 3, 16, 16)
-    assert batch.measurement.shape == (5, 16, 16)
+    assert batch.measurement.shape == (5, 1, 16, 16)
     for part in (batch.video, batch.mask, batch.measurement):
         assert part.dtype == torch.float32
     assert float(batch.video.min()) >= 0 and float(batch.video.max()) == 1.0
@@ -65,6 +66,28 @@ def test_without_noise_the_measurement_is_the_coded_sum():
     sample = sampler(noise_range=(0.0, 0.0), masks=("binary", "grey", "shifting"))
     for step in range(5):
         assert float(missed(sample(step)).abs().max()) < 1e-6
+
+
+def test_a_recording_is_consecutive_measurements_through_one_mask():
+    clip = np.arange(12, dtype=np.uint8)[:, None, None] * np.full((1, 30, 30), 20, np.uint8)
+    settings = {"frames": (2, 3), "measurements": (1, 2, 4), "frame_strides": (1,)}
+    sample = sampler([clip], batch_size=6, **settings, **NOTHING)
+    seen = set()
+    for step in range(30):
+        batch = sample(step)
+        count = batch.measurement.shape[1]
+        frames = batch.video.shape[1] // count
+        seen.add((frames, count))
+        assert float(missed(batch).abs().max()) < 1e-5
+        steps = batch.video[:, :, 0, 0].diff(dim=1) * 255 / 20
+        torch.testing.assert_close(steps, steps[:, :1].sign().expand_as(steps))
+        masks = batch.mask.unflatten(1, (count, frames))
+        assert torch.equal(masks, masks[:, :1].expand_as(masks))
+    assert seen == {(t, n) for t in (2, 3) for n in (1, 2, 4)}
+    with pytest.raises(InputError, match="12 frames"):
+        sampler([noise_clip(11)], frames=(3,), measurements=(1, 4))
+    with pytest.raises(UsageError, match="measurements"):
+        CaptureSettings(measurements=(0,))
 
 
 def test_noise_stays_below_its_bound_and_takes_any_level_up_to_it():

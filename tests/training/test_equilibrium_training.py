@@ -313,7 +313,7 @@ def test_a_share_of_the_captures_starts_elsewhere(films, denoiser):
     for step in range(200):
         f, _ = stepping.film(step)
         average = f.operator.normalized_measurement(f.measurement)
-        adjoint = f.operator.mask * f.measurement[:, None]
+        adjoint = f.operator.mask * f.measurement
         found = stepping.start(f, step)
         assert torch.equal(found, stepping.start(f, step))
         is_average, is_adjoint = torch.equal(found, average), torch.allclose(found, adjoint)

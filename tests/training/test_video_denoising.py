@@ -77,7 +77,7 @@ def test_the_network_meets_projected_noise_of_the_level_that_it_is_told(films):
     for b in range(3):
         alone = SensingOperator(batch.mask[b])
         noisy = batch.video[b] + levels[b] * probe[b]
-        projected = alone.project(noisy[None], batch.measurement[b : b + 1])[0]
+        projected = alone.project(noisy[None], batch.measurement[b])[0]
         errors.append((projected + 0.01 - batch.video[b]).abs().mean())
     assert loss.item() == pytest.approx(float(torch.stack(errors).mean()), rel=1e-4)
 
