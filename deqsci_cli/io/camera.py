@@ -2,7 +2,8 @@
 
 `y = dark + flat * sum_t gain_t * mask_t * x_t + noise`, clipped at a level. The file is TOML that
 names other files (relative to its own folder), or an HDF5 or MATLAB file that holds the arrays
-`mask`, `dark`, `flat` and `bad_pixels`, with a JSON table of the rest as its attribute `camera`.
+`mask`, `dark`, `flat` and `bad_pixels`, with a JSON table of the rest as its attribute `camera`
+(MATLAB: as a text variable).
 """
 
 from __future__ import annotations

@@ -42,10 +42,14 @@ def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
     with input_errors(path, "HDF5 file"), h5py.File(stream, "r") as file:
         matlab = file.userblock_size >= 512 and _is_matlab(stream)
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
-        attributes = {
-            name: value for name in RECORDS if (value := _attribute(file, name)) is not None
-        }
-        if "camera" in file.attrs:
+        attributes: dict[str, Any] = {}
+        for name in RECORDS:
+            # MATLAB has no attributes: what it keeps of a file's records are variables.
+            record = _variable if matlab and name in found else _attribute
+            if (value := record(file, name)) is not None:
+                attributes[name] = value
+                found.pop(name, None)
+        if "camera" in file.attrs or (matlab and "camera" in found):
             attributes.setdefault("camera", "")
     entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}
     name = "MATLAB 7.3 (HDF5)" if matlab else "HDF5"
@@ -159,6 +163,21 @@ def _attribute(item: h5py.File | h5py.Dataset, name: str) -> str | float | None:
     if isinstance(value, str):
         return value
     return float(value) if isinstance(value, (int, float, np.number)) else None
+
+
+def _variable(file: h5py.File, name: str) -> str | float | None:
+    """A text or a number that MATLAB keeps as a variable."""
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.attrs.get("MATLAB_empty"):
+        return None
+    if (dataset.size or 0) * dataset.dtype.itemsize > _LONGEST_ATTRIBUTE:
+        return None
+    if _attribute(dataset, "MATLAB_class") == "char" and dataset.dtype.kind == "u":
+        codes = np.asarray(dataset[()]).ravel().astype("<u2")  # MATLAB's letters are UTF-16
+        return codes.tobytes().decode("utf-16-le", "replace")
+    if _problem(dataset) is None and dataset.size == 1:
+        return float(np.asarray(dataset[()]).flat[0])
+    return None
 
 
 def write_hdf5(path: Path, stacks: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:

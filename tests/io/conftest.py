@@ -43,11 +43,16 @@ def shared_data():
     return shared
 
 
-def write_v73(path: Path, variables: dict[str, np.ndarray]) -> None:
+def write_v73(path: Path, variables: dict[str, np.ndarray | str]) -> None:
     """A MATLAB v7.3 file: HDF5 behind 512 bytes, axes reversed, classes as attributes."""
     classes = {"f8": "double", "f4": "single", "u1": "uint8", "u2": "uint16"}
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, array in variables.items():
+            if isinstance(array, str):  # letters are a row of UTF-16 codes
+                letters = np.frombuffer(array.encode("utf-16-le"), "<u2")[:, None]
+                file.create_dataset(name, data=letters).attrs["MATLAB_class"] = np.bytes_("char")
+                file[name].attrs["MATLAB_int_decode"] = np.int32(2)
+                continue
             stored = array
             # MATLAB drops trailing axes of length 1 before it reverses the order.
             while stored.ndim > 2 and stored.shape[-1] == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import h5py
 import numpy as np
@@ -311,6 +311,25 @@ class TestADisplacedMask:
         camera = toml(place, f'mask = "m.tif"\nshift = [0, {scene.mask.shape[2]}]')
         with pytest.raises(UsageError, match="as far as the mask"):
             load_capture(place / "c.h5", camera=camera)
+
+
+@pytest.mark.parametrize("version", ["v5", "v7.3"])
+def test_matlab_can_write_a_camera(tmp_path, v73, version):
+    rng = np.random.default_rng(0)
+    mask = (rng.random((8, 9, 3)) < 0.5).astype(np.uint8)
+    table = json.dumps({"saturation": 250, "shift": [0.5, -1], "note": "a lamp at 5 °C"})
+    variables = {"mask": mask, "dark": np.full((8, 9), 3.0), "camera": table}
+    path = tmp_path / "lab.mat"
+    if version == "v5":
+        scipy.io.savemat(path, variables)
+    else:
+        v73(path, variables)
+    told = Camera(str(path), dark=str(path), saturation="250", shift=(0.5, -1.0))
+    assert read_camera(path) == replace(told, note="a lamp at 5 °C")
+    broken = variables | {"camera": "{"}
+    (scipy.io.savemat if version == "v5" else v73)(path, broken)
+    with pytest.raises(InputError, match=r"lab.mat: .*'camera' is no table"):
+        read_camera(path)
 
 
 def test_a_cameras_arrays_are_hashed_once_for_many_captures(tmp_path, monkeypatch):

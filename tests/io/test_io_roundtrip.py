@@ -184,6 +184,18 @@ def test_provenance_over_64_kilobytes(tmp_path):
         assert read_film(path).provenance == record
 
 
+def test_matlab_may_save_a_file_of_ours_anew_as_v73(tmp_path, scene, v73):
+    """Its records are variables there as well: the scale is not guessed anew."""
+    record = {"command": "simulate", "note": "µm, 日本"}
+    write_film(tmp_path / "a.mat", scene.video, scale=7, provenance=record, overwrite=False)
+    ours = scipy.io.loadmat(tmp_path / "a.mat")
+    texts = {"provenance": str(ours["provenance"][0])}
+    v73(tmp_path / "b.mat", {"video": ours["video"], "scale": ours["scale"].astype(float), **texts})
+    first, again = read_film(tmp_path / "a.mat"), read_film(tmp_path / "b.mat")
+    assert again.scale == first.scale == 7 and again.provenance == record
+    np.testing.assert_array_equal(again.frames, first.frames)
+
+
 def test_foreign_films_get_a_scale(tmp_path, scene, v73):
     tifffile.imwrite(tmp_path / "a.tif", scene.video, photometric="minisblack")
     v73(tmp_path / "b.mat", {"orig": scene.video.transpose(1, 2, 0)})
