@@ -43,13 +43,7 @@ def calibrate(
             rich_help_panel=options.INPUT,
         ),
     ] = None,
-    mask_frames: Annotated[
-        str | None,
-        typer.Option(
-            help="Frames of the mask that code a measurement: 10, or 10:20.",
-            rich_help_panel=options.CAMERA,
-        ),
-    ] = None,
+    mask_frames: options.MaskFrames = None,
     read_options: ReadOptions,
     note: Annotated[
         str,

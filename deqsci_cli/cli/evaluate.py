@@ -97,13 +97,7 @@ def evaluate(
     config_file: options.Config = None,
     *,
     read_options: ReadOptions,
-    mask_frames: Annotated[
-        str | None,
-        typer.Option(
-            help="As --frames elsewhere: those of the mask that code a measurement.",
-            rich_help_panel=options.CAMERA,
-        ),
-    ] = None,
+    mask_frames: options.MaskFrames = None,
     frames: Annotated[
         bool,
         typer.Option(

@@ -21,6 +21,13 @@ _, INPUT, CAMERA, SOLVER, TRAINING, OUTPUT, RUN = PANELS
 #: the default of what a model's card decides
 FROM_CARD = "from the model's card"
 
+#: where `--frames` means something else
+MaskFrames = Annotated[
+    str | None,
+    typer.Option(
+        help="Frames of the mask that code a measurement: 10, or 10:20.", rich_help_panel=CAMERA
+    ),
+]
 Tol = Annotated[
     float | None,
     typer.Option(
