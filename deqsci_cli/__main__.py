@@ -3,14 +3,14 @@
 import signal
 import sys
 
-from deqsci_cli.cli.streams import mend_streams
+from deqsci_cli.cli.streams import repair_streams
 from deqsci_cli.runtime.interrupt import answer_signals, give_signals_back
 from deqsci_cli.runtime.threads import settle_threads
 
 
 def main() -> None:
     """Run the command line; never returns."""
-    mend_streams()
+    repair_streams()
     came = answer_signals()  # before the long imports
     try:
         settle_threads()

@@ -19,12 +19,12 @@ def visible(text: str, keep: str = "") -> str:
 
 
 class DeqsciError(Exception):
-    """What went wrong, where, and what would mend it.
+    """What went wrong, where, and how to fix it.
 
     Args:
         message: what went wrong, one sentence.
         path: the file it concerns, if any.
-        hint: what would mend it, if known.
+        hint: how to fix it, if known.
     """
 
     exit_code = 1
@@ -37,8 +37,8 @@ class DeqsciError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path is not None else ""
-        mend = f" ({self.hint})" if self.hint else ""
-        return visible(f"{where}{self.message}{mend}")
+        fix = f" ({self.hint})" if self.hint else ""
+        return visible(f"{where}{self.message}{fix}")
 
 
 class UsageError(DeqsciError):

@@ -96,7 +96,7 @@ class Registry(dict[str, T], Generic[T]):
             reason = " ".join(str(error).split())[:300]
             raise UsageError(
                 f"the {self.kind} '{entry.name}' cannot be loaded: {reason}",
-                hint=f"mend or remove the package that offers it, {entry.value}",
+                hint=f"repair or remove the package that offers it, {entry.value}",
             ) from error
 
     def _installed(self) -> dict[str, EntryPoint]:

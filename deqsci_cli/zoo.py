@@ -252,7 +252,7 @@ def _weights_file(path: Path) -> Path:
 
 def _check_hash(card: Card, digest: str, path: Path) -> None:
     if card.sha256 not in ("", digest):
-        raise ModelError("the weights are not those that the card is of", path=path, hint=_ANEW)
+        raise ModelError("the weights do not match the card", path=path, hint=_ANEW)
 
 
 def save_model(folder: Path, network: Denoiser, card: Card, *, overwrite: bool) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@reading.takes_read_options("no_truth", "truth_key", "arms", "noise")
+@reading.takes_read_options("no_truth", "truth_key", "arms", "noise", lab_camera=True)
 def adapt(
     captures: Annotated[
         list[str],
@@ -42,7 +42,7 @@ def adapt(
     read_options: ReadOptions,
     steps: Annotated[
         int,
-        typer.Option(help="At most; it ends by itself before.", rich_help_panel=options.TRAINING),
+        typer.Option(help="Most steps; it may stop earlier.", rich_help_panel=options.TRAINING),
     ] = 120,
     batch_size: Annotated[
         int,
@@ -63,8 +63,8 @@ def adapt(
 ) -> None:
     """Adapt a model to a camera and its scenes by their captures alone; no truth is needed.
 
-    Pixels of the measurements are hidden, and the model learns to predict them. What it predicts
-    of others, which no step sees, tells when it is at its best.
+    Some pixels of the measurements are hidden, and the model learns to predict them. Other pixels
+    are never used for training; the error on them decides which step to keep.
     """
     from deqsci_cli.engine.adapt import AdaptConfig
 

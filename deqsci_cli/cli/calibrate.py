@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@reading.takes_read_options("frames", "no_truth", "truth_key")
+# What belongs to pictures of a mask (`--frames`).
+_OF_PICTURES = ("frames", "captures", "out", "dark", "flat", "note", "overwrite")
+
+
+@reading.takes_read_options("frames", "no_truth", "truth_key", "arms")
 def calibrate(
+    context: typer.Context,
     captures: Annotated[
         list[str] | None,
         typer.Argument(help="Captures of one camera: files, folders, quoted globs, @list.txt."),
@@ -38,8 +43,8 @@ def calibrate(
     frames: Annotated[
         Path | None,
         typer.Option(
-            help="Pictures of a white surface through each position of the mask instead: a stack, "
-            "or a folder. --dark and --flat (the surface without the mask) belong to them.",
+            help="Make the camera from pictures: a white surface through each mask position, as a "
+            "stack or folder. Use --dark and --flat (no mask) with it.",
             rich_help_panel=options.INPUT,
         ),
     ] = None,
@@ -70,6 +75,7 @@ def calibrate(
                 "--frames makes a camera of pictures, --fit finds one from captures",
                 hint="run one after the other: calibrate captures --camera the-first.h5 --fit …",
             )
+        options.refuse_others(context, _OF_PICTURES, "has no meaning with --frames")
         _of_pictures(frames, out, read_options, note, overwrite, as_json=as_json, quiet=quiet)
         return
     if not captures or not fit:
@@ -130,11 +136,6 @@ def _of_captures(
     with live(shown=not quiet) as line:
         from deqsci_cli.engine.calibrate import CalibrateConfig
         from deqsci_cli.engine.calibrate import calibrate as run
-        from deqsci_cli.runtime.events import Event, Note
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Note) and not quiet:
-                console.note(event.text)
 
         config = CalibrateConfig(
             captures=expand(captures, besides=read_options.files().values()).paths,
@@ -146,7 +147,7 @@ def _of_captures(
             overwrite=overwrite,
         )
         line.show("fitting")
-        done = run(config, listen)
+        done = run(config, console.note_events(shown=not quiet))
     if as_json:
         console.json_line(asdict(done))
         return

@@ -13,7 +13,7 @@ import typer
 def use_config(context: typer.Context, path: Path | None) -> Path | None:
     """Have the values of a file stand for options that are not given; the callback of `--config`.
 
-    What is typed goes before an environment variable, and that before the file.
+    What is typed overrides an environment variable, and that overrides the file.
 
     Raises:
         UsageError: the file cannot be read, or holds what no option of the command takes.

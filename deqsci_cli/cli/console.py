@@ -1,4 +1,4 @@
-"""What the user sees: results on stdout, narration on stderr."""
+"""What the user sees: results on stdout, messages on stderr."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from deqsci_cli.errors import DeqsciError, visible
 
 if TYPE_CHECKING:
     from deqsci_cli.report.report import Failure
+    from deqsci_cli.runtime.events import Event, OnEvent
 
 
 class _Literal(Console):
@@ -40,15 +41,26 @@ err = _Literal(stderr=True, highlight=False)
 
 
 def show_error(error: DeqsciError) -> None:
-    """One error, as what, where, and what would mend it."""
+    """One error, as what, where, and how to fix it."""
     _complain("error:", str(error))
 
 
 def note(text: str, *, shown: bool = True) -> None:
-    """A sentence of narration; in the log it is kept though it is not shown."""
+    """A message; the log keeps it even where it is not shown."""
     if shown:
         err.print(visible(text), soft_wrap=True)
     log.write(visible(text))
+
+
+def note_events(*, shown: bool) -> OnEvent:
+    """A listener that passes the sentences of a run on to `note`."""
+    from deqsci_cli.runtime.events import Note
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            note(event.text, shown=shown)
+
+    return listen
 
 
 def json_line(record: Any) -> None:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@reading.takes_read_options()
+# What belongs to a published checkpoint (`--architecture`).
+_OF_CHECKPOINTS = ("source", "architecture", "out", "overwrite")
+
+
+@reading.takes_read_options("noise")
 def convert(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A capture, or a checkpoint to import.")],
     target: Annotated[
         Path | None, typer.Argument(help="The capture to be written: .mat, .h5 or .tif.")
@@ -47,6 +52,7 @@ def convert(
     if architecture is not None:
         if out is None or target is not None:
             raise UsageError("a model needs a folder", hint="give it with -o")
+        options.refuse_others(context, _OF_CHECKPOINTS, "has no meaning with --architecture")
         card, count = engine.convert_checkpoint(source, out, architecture, overwrite=overwrite)
         console.out.print(
             f"{out}: {card.architecture}, {count:,} parameters; use it with --model {out}",

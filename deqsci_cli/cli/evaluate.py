@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # What has a meaning without --benchmark.
 _OF_FILMS = ("films", "truth", "truth_key", "axes", "frames")
-_OF_ALL = ("as_json", "config_file", "log", "quiet")
 
 
 @reading.takes_read_options("frames", "no_truth", lab_camera=True)
@@ -49,7 +48,7 @@ def evaluate(
     models: Annotated[
         str,
         typer.Option(
-            help="With --benchmark: released models or folders, by commas.",
+            help="With --benchmark: released models or model folders, separated by commas.",
             rich_help_panel=options.SOLVER,
         ),
     ] = "pnp,rnn,gap-tv",
@@ -118,15 +117,15 @@ def evaluate(
 ) -> None:
     """Measure films against their truth, or models on captures with truth.
 
-    PSNR (peak 1) and SSIM, mean over the frames. Films need no more than --truth, --truth-key and
-    --axes; the other options are of models.
+    Reports PSNR (peak 1) and SSIM, averaged over the frames. To measure films, give --truth (and
+    --truth-key and --axes if needed). All other options are for measuring models.
     """
     if benchmark is None:
         if not films or truth is None:
             raise UsageError(
                 "there is nothing to measure", hint="name films and --truth, or --benchmark"
             )
-        _check_options(context)
+        options.refuse_others(context, _OF_FILMS, "works only with --benchmark")
         _films(
             films, truth, read_options.truth_key, read_options.axes, frames=frames, as_json=as_json
         )
@@ -140,11 +139,6 @@ def evaluate(
         from deqsci_cli.engine.benchmark_files import check_outputs, write_outputs
         from deqsci_cli.report.scores import score_table
         from deqsci_cli.runtime.device import keep_freed_memory, use_threads
-        from deqsci_cli.runtime.events import Event, Note
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Note):
-                console.note(event.text, shown=not quiet)
 
         keep_freed_memory()
         use_threads(threads)
@@ -170,7 +164,7 @@ def evaluate(
         if out is not None:
             check_outputs(config, out, overwrite=overwrite)
         line.show("measuring")
-        result = run(config, listen)
+        result = run(config, console.note_events(shown=not quiet))
     scores, failures = result.scores, result.failures
     swept = None if config.sweep is None else config.sweep.what
     if as_json:
@@ -191,15 +185,6 @@ def evaluate(
     console.show_failures(failures)
     if failures:
         raise typer.Exit(1 if scores else failures[0].exit_code)
-
-
-def _check_options(context: typer.Context) -> None:
-    """Refuse options that films that are there already leave without a meaning."""
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
-        if given and option.name not in (*_OF_FILMS, *_OF_ALL):
-            raise UsageError(f"{option.opts[0]} is of models, and needs --benchmark")
 
 
 def _sweep(text: str | None) -> Sweep | None:

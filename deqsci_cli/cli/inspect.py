@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLACEMENTS = 6
 
 
-@reading.takes_read_options(lab_camera=True)
+@reading.takes_read_options("noise", lab_camera=True)
 def inspect(
     file: Annotated[Path, typer.Argument(help="A capture, mask or film: .mat, .h5 or .tif.")],
     *,

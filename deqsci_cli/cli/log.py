@@ -1,4 +1,4 @@
-"""`--log`: a file that keeps the narration of runs, with the time of each sentence."""
+"""`--log`: a file that keeps the messages of runs, with the time of each sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _file: TextIO | None = None
 
 
 def use_log(context: typer.Context, path: Path | None) -> Path | None:
-    """Have the narration of this run go on in a file as well; the callback of `--log`.
+    """Have the messages of this run written to a file as well; the callback of `--log`.
 
     Raises:
         UsageError: the file is there and is no log.

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
     from deqsci_cli.zoo import Stored
 
+_Name = Annotated[
+    str,
+    typer.Argument(
+        help="A released model, or a model's folder.",
+        autocompletion=choices.offer(choices.models),
+    ),
+]
+
 models = typer.Typer(
     help="List the released models, or show one.",
     invoke_without_command=True,
@@ -46,13 +54,7 @@ def list_models(context: typer.Context, as_json: options.AsJson = False) -> None
 
 @models.command(cls=Grouped)
 def show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A released model, or a model's folder.",
-            autocompletion=choices.offer(choices.models),
-        ),
-    ],
+    name: _Name,
     history: Annotated[
         bool,
         typer.Option(
@@ -127,15 +129,9 @@ def _words(value: Any) -> str:
 
 
 @models.command(cls=Grouped)
-@reading.takes_read_options(lab_camera=True)
+@reading.takes_read_options("arms", "noise", lab_camera=True)
 def diagnose(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A released model, or a model's folder.",
-            autocompletion=choices.offer(choices.models),
-        ),
-    ],
+    name: _Name,
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],
     *,
     read_options: ReadOptions,
@@ -163,11 +159,6 @@ def diagnose(
     with live(shown=not quiet) as line:
         from deqsci_cli.engine import diagnose as engine  # torch is slow to import
         from deqsci_cli.runtime.device import keep_freed_memory
-        from deqsci_cli.runtime.events import Event, Note
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Note) and not quiet:
-                console.note(event.text)
 
         keep_freed_memory()
         config = engine.DiagnoseConfig(
@@ -179,7 +170,7 @@ def diagnose(
             device=device,
         )
         line.show("measuring")
-        diagnoses = engine.diagnose(config, listen)
+        diagnoses = engine.diagnose(config, console.note_events(shown=not quiet))
     if as_json:
         for diagnosis in diagnoses:
             console.json_line(asdict(diagnosis))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from deqsci_cli.cli import choices
 from deqsci_cli.cli.config_file import use_config
 from deqsci_cli.cli.log import use_log
+from deqsci_cli.errors import UsageError
 from deqsci_cli.runtime.device_names import DEVICES, DTYPES
 
 #: the model that is run when none is named
@@ -39,7 +41,7 @@ Tol = Annotated[
 MaxIter = Annotated[
     int | None,
     typer.Option(
-        help="Most evaluations after the warm-up.",
+        help="Largest number of evaluations, not counting the warm-up.",
         show_default=FROM_CARD,
         rich_help_panel=SOLVER,
     ),
@@ -65,7 +67,7 @@ Symmetries = Annotated[
 Tile = Annotated[
     str | None,
     typer.Option(
-        help="Side of the tiles a network is evaluated by: auto, none, or 512 (pixels).",
+        help="Tile size for the network, to save memory: auto, none, or pixels such as 512.",
         show_default=FROM_CARD,
         autocompletion=choices.offer(("auto", "none")),
         rich_help_panel=SOLVER,
@@ -103,7 +105,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="TOML file of options by their names (max_iter = 50); those given here go before it.",
+        help="TOML file with options by name (seed = 1). The command line overrides it.",
         is_eager=True,
         callback=use_config,
         rich_help_panel=RUN,
@@ -120,9 +122,31 @@ AsJson = Annotated[
 Log = Annotated[
     Path | None,
     typer.Option(
-        help="File that keeps the narration, and what --quiet does not show; runs add to it.",
+        help="File to which messages are added, also those that --quiet hides.",
         callback=use_log,
         rich_help_panel=OUTPUT,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No narration.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Hide messages, not errors.", rich_help_panel=OUTPUT),
+]
+_ALWAYS = ("as_json", "config_file", "log", "quiet")
+
+
+def refuse_others(context: typer.Context, allowed: Sequence[str], why: str) -> None:
+    """Refuse what was given, in the command line or `--config`, but has no meaning in this use.
+
+    Args:
+        context: of the command.
+        allowed: names of the parameters that belong to this use.
+        why: what follows the option's name in the error.
+
+    Raises:
+        UsageError: another one was given.
+    """
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+        if given and option.name not in (*allowed, *_ALWAYS):
+            raise UsageError(f"{option.opts[0]} {why}")

@@ -50,8 +50,8 @@ READ_OPTIONS: dict[str, Any] = {
     "arms": _option(
         str | None,
         CAMERA,
-        "Measurements of the same frames, each with a mask of its own: 2, or complement (one mask, "
-        "and what it holds back).",
+        "Number of measurements of the same frames, each with its own mask; or complement: two, "
+        "the second with the inverse mask.",
     ),
     "scale": _option(
         float | None,

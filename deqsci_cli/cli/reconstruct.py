@@ -54,7 +54,7 @@ def reconstruct(
         bool,
         typer.Option(
             "--sequence",
-            help="Measurements of a file, or of a folder's files, follow one another: one film.",
+            help="Treat the measurements of a file or folder as consecutive: make one film.",
             rich_help_panel=options.INPUT,
         ),
     ] = False,
@@ -66,8 +66,8 @@ def reconstruct(
     roi: Annotated[
         str | None,
         typer.Option(
-            help="Region that the model makes, gap-tv the rest: TOP,LEFT,HEIGHT,WIDTH, the file of "
-            "a picture (not 0 is inside), or auto for what moves.",
+            help="Use the model only in this region, and gap-tv elsewhere: TOP,LEFT,HEIGHT,WIDTH, "
+            "an image file (nonzero pixels), or auto (what moves).",
             rich_help_panel=options.SOLVER,
         ),
     ] = None,
@@ -155,7 +155,7 @@ def reconstruct(
         ),
     ] = False,
 ) -> None:
-    """Reconstruct the films of coded captures, and report how well they are settled.
+    """Reconstruct films from coded captures, and report how well the solver converged.
 
     Writes a film and its previews for every measurement, and one report.json. With --sequence one
     film for every file or folder, whose measurements are solved together.

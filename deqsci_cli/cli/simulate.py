@@ -117,7 +117,7 @@ def simulate(
 ) -> None:
     """Code a clean video as the camera would, and write the capture with mask and truth.
 
-    Options go before what the camera's file says.
+    Options override the camera's file.
     """
     from deqsci_cli.engine import simulate as engine  # torch is slow to import
     from deqsci_cli.physics.noise import SensorNoise

@@ -48,7 +48,7 @@ class _Results(_Narration):
         return memoryview(data).nbytes
 
 
-def mend_streams() -> None:
+def repair_streams() -> None:
     """Have stdout and stderr take any text, and outlive their readers; for a program, once.
 
     What an encoding lacks is replaced. Streams that are closed lead nowhere: the next files

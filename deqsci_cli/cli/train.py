@@ -33,8 +33,8 @@ def train(
     config: Annotated[
         str | None,
         typer.Option(
-            help="TOML file of settings, or a released model for its recipe; options here go "
-            "before it.",
+            help="TOML file of settings, or a released model to use its recipe. Other options "
+            "override it.",
             autocompletion=choices.offer(choices.models),
             rich_help_panel=options.RUN,
         ),
@@ -78,7 +78,7 @@ def train(
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="End after this time instead, resumed parts together.",
+            help="Stop after this many minutes instead; resumed runs are added up.",
             rich_help_panel=options.TRAINING,
         ),
     ] = None,
@@ -140,8 +140,8 @@ def train(
 ) -> None:
     """Train a model on folders of videos; it can be stopped and resumed at any time.
 
-    The stage `denoiser` teaches a network to take Gaussian noise off single frames, or off films
-    if it sees these; `equilibrium` teaches it through the fixed point that it will be used at.
+    Stage `denoiser` trains the network to remove Gaussian noise from frames, or from films if the
+    network takes films. Stage `equilibrium` trains it through the fixed point of the solver.
     Several GPUs: `torchrun --nproc-per-node 2 -m deqsci_cli train …`.
     """
     from deqsci_cli import zoo

@@ -31,7 +31,7 @@ def view(
 ) -> None:
     """Write a page that plays a reconstruction; it opens from disk, without a server.
 
-    Of several films or folders of the same captures it is a comparison, side by side:
+    With several films or folders of the same captures, the page compares them side by side:
     deqsci view films-pnp/ films-gap-tv/ --open
     """
     from deqsci_cli.report.viewing import view as run

@@ -40,7 +40,7 @@ class Fit:
         seen: share of the pixels that were used.
         unseen: shares of those that were not, by the reason.
         outside: share of the film that lies outside 0 … 1.05 of white.
-        warnings: what is probably wrong, each as a sentence with the mend.
+        warnings: what is probably wrong and how to fix it, one sentence each.
     """
 
     misfit: float | None

@@ -274,7 +274,7 @@ class _Reconstruction:
         progress.iterated(task, count, worst, len(residual))
         self.enter(progress.phase)
         done, of = len(self.done), len(self.plan.jobs)
-        self.on_event(Iterated(done, of, count, progress.most, worst, progress.share))
+        self.on_event(Iterated(done, of, progress.most, worst, progress.share))
 
     def find_unreported(self) -> None:
         """Enter what workers had made, but not told of, when the run was ended."""

@@ -47,7 +47,7 @@ class SimulateConfig:
         mask_kind: a kind of `physics.masks`.
         mask_file: a file with the mask instead; its values are kept.
         camera: a file that describes a camera (`io.camera`), which codes the video; what is said
-            here goes before it. Its mask is written as its file has it, not as light met it.
+            here overrides it. Its mask is written as its file has it, not as light met it.
         density: share of open elements of a binary mask.
         arms: 1, or 2 of which the second has what the first one's mask holds back; None for the
             camera's, or 1.

@@ -145,7 +145,7 @@ def check_size(mask: np.ndarray, shape: tuple[int, int], path: Path | None) -> N
 
 
 def _sensor(camera: Camera, given: SensorNoise, white: float) -> SensorNoise:
-    """The noise of a camera; what is given goes before."""
+    """The noise of a camera; what is given overrides it."""
     read, level = level_of(camera.noise), level_of(camera.saturation)
     found = SensorNoise(
         peak=camera.photons,

@@ -75,7 +75,7 @@ class MaskCheck:
         expected: the `mask_score` that a right mask would have about; near 1 nothing can be told.
         verdict: `fits`; `moved`, another placement fits clearly better; `foreign`, none does, and
             the mask does not explain the measurement; `unknown`, too little can be told.
-        warning: one sentence with the mend; empty where there is nothing to mend.
+        warning: one sentence that says how to fix it; empty where nothing is wrong.
         candidates: other placements, best first, with the mask as it is; empty where the
             comparison was not needed.
     """

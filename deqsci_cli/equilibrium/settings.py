@@ -84,7 +84,7 @@ class EquilibriumSettings:
         if not all(0 <= sigma < math.inf for sigma in levels):
             raise UsageError("a noise level must not be negative, nor infinite")
         if self.max_iter < 1:
-            raise UsageError("the most iterations must be at least 1")
+            raise UsageError("max_iter must be at least 1")
         if any(iterations < 1 for _, iterations in self.warmup):
             raise UsageError("a level of the warm-up has at least 1 iteration")
         if not 0 < self.relaxation <= 1:

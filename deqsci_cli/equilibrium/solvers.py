@@ -154,7 +154,7 @@ class _BatchState:
         return Solution(self.best, residual, self.residual_trace, evaluations, self.status)
 
 
-def _check(f: Map, x0: Tensor) -> None:
+def _check_start(x0: Tensor) -> None:
     if not torch.isfinite(x0).all():
         raise ValueError("the start of a fixed-point iteration must be finite")
 
@@ -180,7 +180,7 @@ def picard(
         on_iteration: told the number of evaluations, the best residuals `(B,)` and what
             would be the answer by now, `(B, …)`.
     """
-    _check(f, x0)
+    _check_start(x0)
     run = _BatchState(f, x0, tol, on_iteration)
     x = x0
     while run.active.numel() and run.count < max_iter:
@@ -233,7 +233,7 @@ def anderson(
         on_iteration: told the number of evaluations, the best residuals `(B,)` and what
             would be the answer by now, `(B, …)`.
     """
-    _check(f, x0)
+    _check_start(x0)
     run = _BatchState(f, x0, tol, on_iteration)
     shape, n = x0.shape[1:], x0[0].numel()
     # The ring buffer: iterates and residuals, and the residuals' Gram matrix. It stays where it is:

@@ -122,8 +122,8 @@ def check_one_mask(
             f"the mask has {len(mask)} frames: {frames} for each of {count} measurements, as mask "
             "x truth shows; a capture has one mask",
             path=path,
-            hint=f"do one by one: --frames 0:{frames} with --measurements 0, "
-            f"--frames {frames}:{2 * frames} with --measurements 1 …",
+            hint=f"do one by one: frames 0:{frames} of the mask with measurement 0, "
+            f"{frames}:{2 * frames} with 1 … (--frames and --measurements)",
         )
 
 

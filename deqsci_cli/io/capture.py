@@ -43,7 +43,7 @@ class Capture:
         measurements: (N, H, W) float32, y = sum_t mask_t * x_t with frames x in [0, 1]; of K arms
             (N, K, H, W).
         mask: (T, H, W) float32, calibrated grey values kept as they are; of K arms (K, T, H, W).
-        truth: (K, H, W) float32 in [0, 1] with K <= N*T, or None.
+        truth: (F, H, W) float32 in [0, 1] with F <= N*T, or None.
         scale: stored value = scale * value here, for truth, films, and measurements that truth
             does not show to be in another unit; never the mask.
         scale_rule: how the scale was found, as a sentence.
@@ -195,12 +195,12 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
     """The capture of opened files."""
     source, camera = opened.source, opened.camera
     parts = find_parts(opened, options)
-    mended: list[str] = []
+    replacements: list[str] = []
     notes = list(parts.notes)
 
     def numbers(of: Part) -> tuple[np.ndarray, np.ndarray | None]:
         array, bad, sentence = replaced(of.read(), of.what, options.nan, of.container.path)
-        mended.extend([sentence] if sentence else [])
+        replacements.extend([sentence] if sentence else [])
         return array, bad
 
     raw, not_numbers = numbers(parts.measurement)
@@ -257,8 +257,8 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
         truth=film,
         scale=white.value,
         scale_rule=white.rule,
-        replaced=tuple(mended),
-        notes=tuple(dict.fromkeys((*mended, *notes))),  # all arms may have the same to say
+        replaced=tuple(replacements),
+        notes=tuple(dict.fromkeys((*replacements, *notes))),  # all arms may have the same to say
         version=version,
         beside=beside,
         unseen=_unseen(corrected),

@@ -133,7 +133,7 @@ def read_film(path: str | Path, *, key: str | None = None, axes: str | None = No
     file = Path(path)
     if is_dir(file) or sniff(file) is None:
         if key or axes:
-            raise UsageError("a video or images have neither keys nor axes to choose", path=file)
+            raise UsageError("a video or image has no arrays: leave out keys and axes", path=file)
         return Film(read_video(file), 255.0, None, file)
     raw = read_stack(file, key=key, axes=axes)
     wide = raw.frames.astype(np.result_type(raw.frames.dtype, np.float32), copy=False)

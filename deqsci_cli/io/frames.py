@@ -22,9 +22,7 @@ def parse_frames(text: str) -> slice:
         start, stop = map(int, numbers)
         if start < stop:
             return slice(start, stop)
-    raise UsageError(
-        f"--frames {text!r} chooses no frames of a mask", hint="for example 10, or 10:20"
-    )
+    raise UsageError(f"the frames {text!r} choose none of a mask", hint="for example 10, or 10:20")
 
 
 def chosen_frames(text: str | None, have: int, path: Path | None) -> slice:
@@ -41,7 +39,7 @@ def chosen_frames(text: str | None, have: int, path: Path | None) -> slice:
     chosen = parse_frames(text)
     if chosen.stop > have:
         raise UsageError(
-            f"the mask has {have} frames, --frames asks for more (up to {chosen.stop})",
+            f"the mask has {have} frames, and frame {chosen.stop} is asked for",
             path=path,
             hint="choose among those that are there",
         )

@@ -27,7 +27,7 @@ class ReadOptions:
         frames: those of the mask that code a measurement, as `parse_frames` reads it.
         arms: measurements of the same frames, see `io.camera.Camera`.
         truth: whether truth is read.
-        camera: the camera's own file, see `io.camera`; what is said here goes before it.
+        camera: the camera's own file, see `io.camera`; what is said here overrides it.
         dark, flat, frame_gains, bad_pixels, saturation, noise: see `io.camera.Camera`.
 
     Raises:

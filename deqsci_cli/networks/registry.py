@@ -63,7 +63,7 @@ def build(architecture: str, options: Mapping[str, Any] | None = None) -> Denois
             raise ValueError(f"its options make for more than {_MOST_PARAMETERS:,} parameters")
         network = as_denoiser(make(**given))
     except (UsageError, ValueError, RuntimeError) as error:
-        hint = "mend its options, in the card or config"
+        hint = "correct its options, in the card or config"
         raise ModelError(f"architecture {architecture}: {error}", hint=hint) from error
     # Convolutions run channels-last wherever their kernels are (worth 1.2 to 2 times on a CPU).
     for parameter in network.parameters():

@@ -167,7 +167,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be reconstructed: why, and what would mend it."""
+    """An input that could not be reconstructed: why, and how to fix it."""
 
     input: str
     error: str

@@ -23,7 +23,7 @@ _RAN_AWAY = (
 )
 _WRONG = (
     "Read what stands beside the film before you trust it: it says what is probably wrong, and "
-    "what mends it."
+    "how to fix it."
 )
 
 

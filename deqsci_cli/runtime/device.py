@@ -113,7 +113,7 @@ def memory_errors(device: torch.device, shape: tuple[int, ...] | None = None) ->
 
 
 def _gpu_failed(device: torch.device, text: str) -> DeviceError:
-    """What to say of an error of CUDA or its libraries: its first line, and what would mend it."""
+    """What to say of an error of CUDA or its libraries: its first line, and how to fix it."""
     hint = "use --device cpu; nvidia-smi tells of the driver, and of who else computes there"
     if _NOT_BUILT_FOR.search(text):
         hint = "use --device cpu, or install a PyTorch that is built for this GPU"

@@ -41,7 +41,6 @@ class Iterated:
     Attributes:
         done: how many measurements are finished, over all inputs.
         of: how many there are.
-        evaluation: how many evaluations the batch has had.
         evaluations: how many it may have.
         residual: the largest of its best residuals `||f(x) - x|| / ||f(x)||`.
         share: of the whole run's work that is done, an estimate in [0, 1].
@@ -49,7 +48,6 @@ class Iterated:
 
     done: int
     of: int
-    evaluation: int
     evaluations: int
     residual: float
     share: float

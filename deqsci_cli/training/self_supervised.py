@@ -24,7 +24,7 @@ from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.training.equilibrium import EquilibriumStage
 
 #: share of a piece's pixels that are hidden from its solve and then compared
-HIDDEN_SHARE = 0.08
+PREDICTED_SHARE = 0.08
 # Of the look at the model: a part of so many pixels, of so many measurements at most.
 _LOOK_SIDE, _LOOKED_AT = 128, 4
 # Pixels that the looks hide; no step of the training ever sees them.
@@ -113,7 +113,7 @@ class MeasurementSampler:
             2 * int(rng.integers((length - side) // 2 + 1)) for length in self.mask.shape[1:]
         )
         rows, columns = slice(top, top + side), slice(left, left + side)
-        chosen = torch.from_numpy(rng.random((side, side)) < HIDDEN_SHARE)
+        chosen = torch.from_numpy(rng.random((side, side)) < PREDICTED_SHARE)
         return (
             self.measurement[n, rows, columns],
             self.mask[:, rows, columns],

@@ -62,7 +62,8 @@ class TrainConfig:
         seed: of weights, data and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:i`.
         dtype: `float32`, `tf32` (convolutions on an NVIDIA GPU), or `bfloat16` for the network's
-            own computing, too coarse for a training at equilibrium (benchmarks/README.md).
+            own computing. At equilibrium bfloat16 needs the gradient `exact`
+            (benchmarks/README.md).
         tensorboard: write a log for TensorBoard.
         denoiser: of the stage of this name.
         captures: of the stage `equilibrium`, and of networks that see films: what is filmed,

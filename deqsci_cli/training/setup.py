@@ -34,7 +34,7 @@ def make_network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     try:
         network = build(architecture, options)
     except ModelError as error:
-        raise UsageError(error.message, hint="mend the config's options") from error
+        raise UsageError(error.message, hint="correct the config's options") from error
     if given is not None:
         taken = network
         if config.architecture is not None:  # the model given is a part of the one asked for

@@ -47,7 +47,7 @@ from deqsci_cli.training.settings import (
 )
 from deqsci_cli.training.setup import make_network, make_stage, make_validation
 
-# A run that has skipped so many steps without a break will not mend itself.
+# A run that has skipped so many steps without a break will not recover.
 _PATIENCE = 50
 # What a run leaves.
 _FILES = (STATE, zoo.WEIGHTS, zoo.CARD, LOG)

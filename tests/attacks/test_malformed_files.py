@@ -285,7 +285,7 @@ CARD = {"name": "small", "summary": "", "architecture": "cnn", "options": OPTION
 # Cards that are wrong: what is put into a sound one (None: left out), and words of the message.
 CARDS: dict[str, tuple[dict[str, object] | bytes, str]] = {
     "unknown field": ({"colour": "red"}, "colour"),
-    "a hash of others": ({"sha256": "0" * 64}, "not those that the card is of"),
+    "a hash of others": ({"sha256": "0" * 64}, "do not match the card"),
     "a path": ({"weights": "../../theirs/model.safetensors"}, "weights"),
     "no name": ({"name": None}, "name"),
     "no architecture": ({"architecture": None}, "architecture"),

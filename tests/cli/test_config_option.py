@@ -72,7 +72,7 @@ def test_evaluate_and_simulate(run, capture, settings, moving_scene, tmp_path):
     tifffile.imwrite(tmp_path / "film.tif", np.rint(230 * moving_scene).astype(np.uint8))
     films = f'films = ["{tmp_path / "film.tif"}"]\ntruth = "{capture}"'
     assert "film.tif" in run("evaluate", "--config", settings(films)).stdout
-    with pytest.raises(UsageError, match="--max-iter is of models"):
+    with pytest.raises(UsageError, match="--max-iter works only with --benchmark"):
         run("evaluate", capture, "--truth", capture, "--config", settings("max_iter = 3"))
     film = f'video = "{capture}"\nout = "{tmp_path / "c.mat"}"\nframes = 4\nread_noise = 0.01'
     run("simulate", "--config", settings(film))

@@ -142,7 +142,7 @@ def test_a_reader_that_is_slow_gets_all_the_same(environment):
     """Whoever shares a terminal or a pipe may have made it non-blocking."""
     reader, end = os.pipe()
     os.set_blocking(end, False)
-    code = "from deqsci_cli.cli.streams import mend_streams as m; m(); print('x' * 10**6)"
+    code = "from deqsci_cli.cli.streams import repair_streams as m; m(); print('x' * 10**6)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=end, env=environment) as process:
         os.close(end)
         got = 0

@@ -43,7 +43,7 @@ def test_the_right_mask_fits_in_any_unit(film, kind, unit):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "mend"),
+    ("wrong", "fix"),
     [
         (lambda m: m.flip(1), "flipped up-down"),
         (lambda m: m.flip(2), "flipped left-right"),
@@ -56,13 +56,13 @@ def test_the_right_mask_fits_in_any_unit(film, kind, unit):
         (lambda m: m.roll((-2, 1), (1, 2)), "moved by 2 pixels down and 1 pixel to the left"),
     ],
 )
-def test_the_mend_is_what_undoes_the_harm(film, wrong, mend):
+def test_the_fix_is_what_undoes_the_harm(film, wrong, fix):
     # The words are checked against numpy's and PyTorch's own flips, turns and rolls.
     mask = mask_of(film)
     found = check_mask(code(mask, film), wrong(mask))
     assert found.verdict == "moved"
-    assert found.candidates[0].change == mend
-    assert f"much better {mend} (" in found.warning
+    assert found.candidates[0].change == fix
+    assert f"much better {fix} (" in found.warning
     assert found.mask_score > 0.8
 
 

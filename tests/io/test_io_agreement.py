@@ -102,7 +102,7 @@ def test_a_mask_for_each_measurement(load, count):
     meas = np.concatenate([coded(video[n : n + t], mask[n : n + t]) for n in range(0, 8, t)])
     with pytest.raises(InputError, match=f"{t} for each of {count} measurements") as told:
         load(meas, mask, video)
-    assert f"--frames 0:{t} with --measurements 0, --frames {t}:{2 * t}" in told.value.hint
+    assert f"frames 0:{t} of the mask with measurement 0, {t}:{2 * t} with 1" in told.value.hint
     # As the hint says:
     for n in range(count):
         capture = load(meas, mask, video, frames=f"{n * t}:{n * t + t}")

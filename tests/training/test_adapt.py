@@ -21,7 +21,7 @@ from deqsci_cli.report.metrics import psnr
 from deqsci_cli.runtime.events import Validated
 from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.training.self_supervised import (
-    HIDDEN_SHARE,
+    PREDICTED_SHARE,
     HeldOutValidation,
     MeasurementSampler,
     SelfSupervisedStage,
@@ -92,7 +92,7 @@ def test_hidden_pixels_are_usable_ones_that_the_solve_does_not_see(camera):
             ((n, top, left),) = places
             assert torch.equal(mask[:, top : top + PIECE, left : left + PIECE], coding)
             assert torch.equal(seen[n, top : top + PIECE, left : left + PIECE], used)
-    assert np.mean(shares) == pytest.approx(HIDDEN_SHARE, abs=0.01)
+    assert np.mean(shares) == pytest.approx(PREDICTED_SHARE, abs=0.01)
     assert torch.equal(sample(2).hidden.isfinite(), sampler(y, mask, seen)(2).hidden.isfinite())
     with pytest.raises(InputError, match="64x64"):
         sampler(y, mask, seen, patch_size=64)

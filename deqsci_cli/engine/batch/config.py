@@ -39,7 +39,7 @@ class ReconstructConfig:
         page: write `report.html` as well.
         overwrite: replace what lies there.
         resume: leave what an earlier run has made of the same inputs, model and settings.
-        fail_fast: stop at the first input that comes to nothing.
+        fail_fast: stop at the first input that fails.
         batch_size: measurements solved together; None for what suits the device. With `sequence`
             the most that make one window of a recording; None for what suits most machines.
         cluster: None for this process, `local:N` for N processes, or a Dask scheduler's address.
