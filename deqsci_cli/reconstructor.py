@@ -35,6 +35,7 @@ from deqsci_cli.runtime.device import (
     memory_errors,
     prepare,
 )
+from deqsci_cli.runtime.device_names import check_dtype
 
 # Numbers in a video from which on gaps between freed tensors count.
 _LARGE = 2**23
@@ -88,6 +89,7 @@ class Reconstructor:
         device: str = "auto",
         dtype: str = "float32",
     ):
+        check_dtype(dtype)
         self.device = choose_device(device)
         if isinstance(model, str | Path):
             # A path is never a name: it stays a folder, without a slash too.
@@ -139,15 +141,15 @@ class Reconstructor:
             DeviceError: the memory is too small.
         """
         measurements, mask = np.asarray(measurements), np.asarray(mask)
+        if seen is not None:
+            seen = check_seen(np.asarray(seen), measurements)
+            measurements = np.where(seen, measurements, 0)
         check_arrays(measurements, mask)
         for truth in truths:
             if truth is not None:
                 check_truth(truth, mask.shape[-3] * (len(measurements) if sequence else 1), mask)
         if sequence and mask.ndim == 4:
             raise UsageError("measurements of several arms are not solved as a sequence")
-        if seen is not None:
-            seen = check_seen(np.asarray(seen), measurements)
-            measurements = np.where(seen, measurements, 0)
         frames = mask.shape[-3] * (len(measurements) if sequence else 1)
         video = (frames, *mask.shape[-2:])
         with memory_errors(self.device, video), convolutions_in(self.dtype):

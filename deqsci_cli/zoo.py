@@ -127,6 +127,12 @@ def find(name: str) -> Path:
     raise ModelError(f"there is no model '{name}'", hint=hint)
 
 
+def argument_for(folder: Path) -> str:
+    """What `--model` must say for a folder, which may have the name of a released model."""
+    text = str(folder)
+    return text if find(text).absolute() == folder.absolute() else f"./{text}"
+
+
 def find_recipe(name: str) -> Path:
     """The config that a training is run by.
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deqsci_cli import zoo
-from deqsci_cli.errors import InputError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.reconstructor import Reconstructor, reconstruct
 
 T, H, W = 3, 12, 16
@@ -124,6 +124,20 @@ def test_pixels_that_tell_nothing_are_as_closed_ones():
         closed = run(np.where(seen, y, 0)[number][None], mask * seen[number]).x[0]
         torch.testing.assert_close(told[number], closed, atol=2e-5, rtol=0)
     assert run(y, mask, seen=np.ones_like(seen)).x.equal(run(y, mask).x)
+    spoilt = np.where(seen, y, np.float32("nan"))
+    assert run(spoilt, mask, seen=seen).x.equal(told)
     seen[1] = False
     with pytest.raises(InputError, match="no pixel of measurement 1"):
         run(y, mask, seen=seen)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UsageError, match="no dtype 'float16'"):
+        Reconstructor("gap-tv", dtype="float16")
+
+
+def test_double_precision_keeps_every_buffer(recwarn):
+    """rsn-cnn has complex ones, which are no double numbers."""
+    network = Reconstructor("pnp-rsn-cnn", dtype="float64").network
+    assert {p.dtype for p in network.parameters()} == {torch.float64}
+    assert all(b.is_complex() for b in network.buffers()) and not list(recwarn)

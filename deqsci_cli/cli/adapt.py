@@ -85,12 +85,14 @@ def adapt(
     if as_json:
         console.json_line(asdict(done))
         return
+    from deqsci_cli.zoo import argument_for
+
     before, after = done.before["held_out"], done.after["held_out"]
     if not done.step:
         console.note(f"no step made {model} better on these captures: {out} is {model}")
     console.out.print(
         f"{done.out}: held-out score {before:.4f} before, {after:.4f} after {done.step} steps; "
-        f"use it with --model {done.out}",
+        f"use it with --model {argument_for(done.out)}",
         soft_wrap=True,
     )
 

@@ -53,9 +53,12 @@ def convert(
         if out is None or target is not None:
             raise UsageError("a model needs a folder", hint="give it with -o")
         options.refuse_others(context, _OF_CHECKPOINTS, "has no meaning with --architecture")
+        from deqsci_cli.zoo import argument_for
+
         card, count = engine.convert_checkpoint(source, out, architecture, overwrite=overwrite)
         console.out.print(
-            f"{out}: {card.architecture}, {count:,} parameters; use it with --model {out}",
+            f"{out}: {card.architecture}, {count:,} parameters; "
+            f"use it with --model {argument_for(out)}",
             soft_wrap=True,
         )
         return

@@ -156,7 +156,8 @@ def train(
         "init_from": init_from,
         "architecture": architecture,
         "steps": steps,
-        "minutes": minutes,
+        # Steps that are asked for go before the minutes of a recipe.
+        "minutes": 0.0 if minutes is None and steps is not None else minutes,
         "batch_size": batch_size,
         "patch_size": patch_size,
         "learning_rate": learning_rate,
@@ -176,7 +177,7 @@ def train(
     figure = result.figures.get("psnr")
     console.out.print(
         f"{result.out}: {result.steps} steps, best validation PSNR {console.number(figure)} dB; "
-        f"use it with --model {result.out}",
+        f"use it with --model {zoo.argument_for(result.out)}",
         soft_wrap=True,
     )
 
@@ -193,10 +194,11 @@ def _run(
         from deqsci_cli.training import train as engine  # torch is slow to import
         from deqsci_cli.training.parallel import is_first
         from deqsci_cli.training.settings import TrainConfig
+        from deqsci_cli.training.setup import take_over_solve
 
         keep_freed_memory()
         use_threads(threads)
-        run = build(TrainConfig, table, path=recipe)
+        run = build(TrainConfig, take_over_solve(table), path=recipe)
         line.show("reading clips")
         listen = tell(line, "training", quiet=quiet)
         try:

@@ -16,11 +16,16 @@ from deqsci_cli.config import check_seed
 from deqsci_cli.engine.one_camera import load_each, together
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import UsageError
-from deqsci_cli.io import Capture, check_absent, only_run
+from deqsci_cli.io import Capture, check_absent, only_run, remove_leftovers
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.networks.denoiser import Denoiser
-from deqsci_cli.runtime.device import choose_device, describe_device, memory_errors
+from deqsci_cli.runtime.device import (
+    choose_device,
+    convolutions_in,
+    describe_device,
+    memory_errors,
+)
 from deqsci_cli.runtime.events import Note, OnEvent, Stepped, Validated, ignore
 from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.training.self_supervised import (
@@ -36,6 +41,8 @@ _GRADIENT = GradientSettings("exact")
 _LOOK_EVERY, _PATIENCE = 15, 3
 # The model is the mean of the weights of the last twenty steps or so.
 _MEAN_OVER = 20
+# What a run leaves.
+_FILES = (zoo.WEIGHTS, zoo.CARD)
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,17 @@ def adapt(config: AdaptConfig, on_event: OnEvent = ignore) -> Adapted:
         InputError: a capture cannot be read, is of another camera, or too small.
         ModelError, UsageError, OutputExistsError, DeviceError: as their names say.
     """
-    outputs = [config.out / name for name in (zoo.WEIGHTS, zoo.CARD)]
+    outputs = [config.out / name for name in _FILES]
     read = [*config.captures, *config.read_options.files().values(), zoo.find(config.model)]
     check_no_overlap(outputs, read)
     check_absent(outputs, overwrite=config.overwrite)
+    with only_run(config.out):
+        for file in outputs:
+            remove_leftovers(file)
+        return _adapt(config, on_event)
+
+
+def _adapt(config: AdaptConfig, on_event: OnEvent) -> Adapted:
     model, device = zoo.load(config.model), choose_device(config.device)
     if not any(True for _ in model.network.parameters()):
         raise UsageError(f"{config.model} has no weights to adapt", hint="adapt pnp or rnn")
@@ -118,12 +132,11 @@ def adapt(config: AdaptConfig, on_event: OnEvent = ignore) -> Adapted:
     visible = torch.ones(y.shape, dtype=torch.bool) if seen is None else torch.from_numpy(seen)
     measured, mask = (torch.tensor(each, dtype=torch.float32) for each in (y, captures[0].mask))
     arrays = measured, mask, visible
-    with memory_errors(device):
+    with memory_errors(device), convolutions_in("float32"):
         network = copy.deepcopy(model.network).to(device)
         best, adapted = _learn(config, network, model.card, arrays, on_event)
-    with only_run(config.out):
-        card = _card(config, model.card, captures, adapted)
-        zoo.save_model(config.out, best, card, overwrite=config.overwrite)
+    card = _card(config, model.card, captures, adapted)
+    zoo.save_model(config.out, best, card, overwrite=config.overwrite)
     return adapted
 
 

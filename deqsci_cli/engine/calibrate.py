@@ -15,7 +15,7 @@ from deqsci_cli.equilibrium.calibration import PARAMETERS
 from deqsci_cli.equilibrium.calibration import calibrate as fit
 from deqsci_cli.equilibrium.camera_found import Calibration, Found
 from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import (
     Capture,
     check_absent,
@@ -33,6 +33,8 @@ from deqsci_cli.runtime.events import Note, OnEvent, ignore
 
 # More captures make a calibration no better, only longer.
 _MOST = 8
+# Pixels of a picture's side, below which it is in vain.
+_SMALLEST = 16
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,18 @@ def calibrate(config: CalibrateConfig, on_event: OnEvent = ignore) -> Calibrated
     check_absent(outputs, overwrite=config.overwrite)
     captures = load_each(config.captures, config.read_options, "calibrate", on_event)
     y, seen, scale = together(captures)
-    chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MOST)).round().astype(int))
+    if min(y.shape[1:]) < _SMALLEST:
+        raise InputError(
+            f"pictures of {y.shape[1]}x{y.shape[2]} pixels are too small to find a camera from",
+            path=captures[0].path,
+            hint=f"give captures of at least {_SMALLEST}x{_SMALLEST}",
+        )
+    lit = np.flatnonzero((y if seen is None else np.where(seen, y, 0)).max((1, 2)) > 0)
+    if not len(lit):
+        raise InputError(
+            "no measurement has any light", path=captures[0].path, hint="give captures of a scene"
+        )
+    chosen = lit[np.unique(np.linspace(0, len(lit) - 1, min(len(lit), _MOST)).round().astype(int))]
     y, seen = y[chosen], None if seen is None else seen[chosen]
     mask = captures[0].mask
     on_event(Note(f"{len(y)} measurements are looked at, for {', '.join(config.parameters)}"))

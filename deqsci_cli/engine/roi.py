@@ -134,7 +134,7 @@ def reconstruct_regions(
     """
     if mask.ndim == 4:
         raise UsageError("--roi computes captures of one arm", hint="leave out --roi, or --arms")
-    cheap = _cheap(run.device.type, run.dtype == "float64")
+    cheap = _cheap(str(run.device), run.dtype == "float64")
     parts = []
     for sample, measurement in enumerate(measurements):
         known = None if seen is None else seen[sample]

@@ -24,6 +24,8 @@ def choose_parts(
 ) -> list[CapturePart]:
     """The brightest tile of each measurement, for light is what a mask shows itself by.
 
+    Tiles without any light are left out.
+
     Args:
         y: measurements `(N, H, W)`.
         mask: `(T, H, W)`.
@@ -42,7 +44,7 @@ def choose_parts(
         order = sorted(
             range(len(tiles)), key=lambda i: (used.get(i, 0) if spread else 0, -bright[i])
         )
-        for tile in order[:each]:
+        for tile in [i for i in order if bright[i] > 0][:each]:
             used[tile] = used.get(tile, 0) + 1
             chosen.append((index, tile))
     return [CapturePart(index, *tiles[tile]) for index, tile in chosen]

@@ -78,7 +78,7 @@ def solve(
         walked: Map = f
         if coarse is not None:
             rough = make_map(coarse.network, operator, measurement, settings)
-            walked = CoarseFirst(rough, f, coarse.tol)
+            walked = CoarseFirst(rough, f, max(coarse.tol, settings.tol))
         found = iterate(walked, state, settings, on_iteration=report)
     return Solution(
         f.video(found.x),

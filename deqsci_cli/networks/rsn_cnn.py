@@ -15,6 +15,8 @@ from deqsci_cli.networks.cnn import CNN
 # 24×24 frequencies (M. Riesz).
 _GRID = 24
 _MARGIN = math.cos(math.pi / _GRID) ** 2
+# Power iterations for the first state of weights in training.
+_FIRST_ROUNDS = 100
 
 
 def transfer_matrices(weight: Tensor, grid: int = _GRID) -> Tensor:
@@ -46,17 +48,18 @@ class SpectralConv2d(nn.Conv2d):
     """A 3×3 convolution whose operator norm is at most 1; larger kernels are scaled down.
 
     The norm is bounded by that on a grid of frequencies, over a margin. While training, it
-    follows the weights by one power iteration for each of their states, at every frequency, and
-    is differentiated; for use it is computed exactly, once. Either way the convolution is the
-    same for as long as the weights are: a fixed point is sought of one map.
+    follows the weights by one power iteration for each of their states (many for the first), at
+    every frequency, and is differentiated; for use it is computed exactly, once. Either way the
+    convolution is the same for as long as the weights are: a fixed point is sought of one map.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
         frequencies = _GRID * (_GRID // 2 + 1)
-        start = torch.randn(frequencies, in_channels, 1, dtype=torch.complex64)
         self.right: Tensor
-        self.register_buffer("right", start, persistent=False)
+        #: singular vectors, one a frequency; zeros until the weights are first trained
+        none_yet = torch.zeros(frequencies, in_channels, 1, dtype=torch.complex64)
+        self.register_buffer("right", none_yet, persistent=False)
         self._left = torch.empty(0)
         self._scaled = torch.empty(0)
         self._scaled_for: tuple[object, ...] = ()
@@ -79,10 +82,15 @@ class SpectralConv2d(nn.Conv2d):
         return self._scaled
 
     def _follow(self) -> Tensor:
-        """One power iteration at every frequency."""
-        matrices = transfer_matrices(self.weight)
-        self._left = F.normalize(matrices @ self.right, dim=1)
-        self.right = F.normalize(matrices.mH @ self._left, dim=1)
+        """One power iteration at every frequency; many where none has been done."""
+        matrices, rounds = transfer_matrices(self.weight), 1
+        if not self._left.numel() and not self.right.any():
+            generator = torch.Generator().manual_seed(0)
+            start = torch.randn(self.right.shape, dtype=self.right.dtype, generator=generator)
+            self.right, rounds = start.to(self.right.device), _FIRST_ROUNDS
+        for _ in range(rounds):
+            self._left = F.normalize(matrices @ self.right, dim=1)
+            self.right = F.normalize(matrices.mH @ self._left, dim=1)
         return (self._left.mH @ matrices @ self.right).real.amax()
 
     def _scale(self, norm: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from deqsci_cli.physics.unmeasured import fill_unmeasured
 
+# Inverted at once. A GPU's library refuses batches of several ten thousand (mujocolab/mjlab#732).
+_MOST_MATRICES = 16_384
+
 
 class ArmsOperator:
     """K measurements `y_k = sum_t mask_kt * x_t`: both arms of a micromirror device, say.
@@ -92,8 +95,9 @@ class ArmsOperator:
         if self.seen is not None:
             coupled = coupled * (self.seen[:, :, None] & self.seen[:, None])
         matrices = coupled.permute(0, 3, 4, 1, 2)
-        inverse: Tensor = torch.linalg.pinv(matrices, hermitian=True)
-        return inverse.permute(0, 3, 4, 1, 2).contiguous()
+        parts = matrices.flatten(0, 2).split(_MOST_MATRICES)
+        inverse = torch.cat([torch.linalg.pinv(part, hermitian=True) for part in parts])
+        return inverse.view(matrices.shape).permute(0, 3, 4, 1, 2).contiguous()
 
     def _of_seen(self, measurement: Tensor) -> Tensor:
         return measurement if self.seen is None else torch.where(self.seen, measurement, 0.0)

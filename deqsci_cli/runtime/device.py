@@ -296,5 +296,7 @@ def prepare(network: Denoiser, device: torch.device, dtype: str) -> tuple[Denois
     precision = torch.float64 if dtype == "float64" else torch.float32
     if device.type != "cpu" or precision != torch.float32:
         with memory_errors(device):
-            network = copy.deepcopy(network).to(device, precision)
+            network = copy.deepcopy(network).to(device)
+            if precision == torch.float64:
+                network = network.double()  # unlike `to`, it leaves complex buffers complex
     return (Bfloat16(network) if dtype == "bfloat16" else network), precision

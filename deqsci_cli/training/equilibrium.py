@@ -210,8 +210,10 @@ class EquilibriumStage(CaptureStage):
         for back, value in enumerate(reversed(on_the_way), start=1):
             loss = loss + 0.8**back * log_loss(self.errors(f, f.video(f(value.detach())), truth))
         if self._drawn_at(step + self.stability.reuse_steps) == drawn:
-            self.states[drawn] = at.point.detach()
-            self.films[drawn] = f, truth
+            # A state that ran away is not kept: the batch is solved for anew.
+            if bool(at.point.isfinite().all()):
+                self.states[drawn] = at.point.detach()
+                self.films[drawn] = f, truth
         else:
             loss = loss + self._penalty(at, step, facts)
         return loss, facts

@@ -153,6 +153,9 @@ class HeldOutValidation:
         mask: `(T, H, W)`.
         seen: booleans `(N, H, W)`, pixels that tell something.
         solve: how the model is run.
+
+    Raises:
+        InputError: all measurements are black.
     """
 
     def __init__(self, measurement: Tensor, mask: Tensor, seen: Tensor, solve: EquilibriumSettings):
@@ -160,9 +163,13 @@ class HeldOutValidation:
         #: what training may use: pixels that are seen and open, and not looked at here
         self.usable = SensingOperator(mask, seen).open.clone()
         self.parts: list[tuple[SensingOperator, Tensor]] = []
-        count = min(len(measurement), _LOOKED_AT)
-        for n in np.linspace(0, len(measurement) - 1, count).round().astype(int).tolist():
-            part = brightest(torch.where(seen[n], measurement[n], 0.0), _LOOK_SIDE)
+        shown = torch.where(seen, measurement, 0.0)
+        lit = shown.amax((1, 2)).nonzero()[:, 0]  # what is black tells nothing
+        if not len(lit):
+            raise InputError("no measurement has any light", hint="give captures of a scene")
+        count = min(len(lit), _LOOKED_AT)
+        for n in lit[np.linspace(0, len(lit) - 1, count).round().astype(int)].tolist():
+            part = brightest(shown[n], _LOOK_SIDE)
             operator = SensingOperator(part.cut(mask), part.cut(seen[n : n + 1]))
             y = part.cut(measurement[n : n + 1])
             part.cut(self.usable[n : n + 1])[hidden_pixels(operator, y, _LOOK_SEED)] = False

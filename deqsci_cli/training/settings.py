@@ -120,7 +120,7 @@ class TrainConfig:
         check_seed(self.seed)
         if min(self.patch_size, self.validation_side) < 8:
             raise UsageError("patch_size and validation_side must be at least 8 pixels")
-        frames = max(self.captures.frames)
+        frames = max(self.captures.frames) * max(self.captures.measurements)
         if self.batch_size * self.patch_size**2 * frames > _MOST_PIXELS:
             side = self.patch_size
             raise UsageError(
@@ -139,6 +139,10 @@ class TrainConfig:
         ):
             raise UsageError(
                 "weight_interpolation lies above 0 and at most at 1; without init_from it is 1"
+            )
+        if self.gradient.form.startswith("unrolled") and self.stability.n_correction_losses:
+            raise UsageError(
+                "unrolled steps have no correction losses", hint="set n_correction_losses = 0"
             )
         if self.stage != "denoiser" and self.solve.warmup:
             raise UsageError("a warm-up is not trained through", hint="take it out of solve")

@@ -21,6 +21,24 @@ from deqsci_cli.training.validation import EquilibriumValidation
 from deqsci_cli.training.video_denoising import VideoDenoiserStage, VideoDenoiserValidation
 
 
+def take_over_solve(table: dict[str, Any]) -> dict[str, Any]:
+    """A training's table in which what `[solve]` leaves out is as the model it starts from has it.
+
+    Args:
+        table: fields of `TrainConfig`.
+
+    Raises:
+        ModelError: the model to start from cannot be read.
+    """
+    name, told = table.get("init_from"), table.get("solve", {})
+    if not isinstance(name, str) or table.get("architecture") or not isinstance(told, dict):
+        return table
+    known = dict(zoo.read_card(zoo.find(name)).equilibrium)
+    if table.get("stage", "denoiser") != "denoiser":
+        known.pop("warmup", None)  # nothing is trained through one
+    return table | {"solve": known | told}
+
+
 def make_network(config: TrainConfig) -> tuple[str, dict[str, Any], Denoiser]:
     """Architecture, its options, and the network to be trained.
 

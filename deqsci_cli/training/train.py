@@ -158,6 +158,8 @@ class _Training:
         self.log: TrainingLog | None = None
         if workers.rank == 0:
             step = self.facts["step"]
+            if not config.resume:  # a state that lies there belongs to the run that is replaced
+                (config.out / STATE).unlink(missing_ok=True)
             self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
             if self.log.damaged:
                 on_event(Note(f"{self.log.damaged} damaged lines of {LOG} were taken out"))

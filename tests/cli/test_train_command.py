@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -108,6 +110,33 @@ def test_from_a_model(run, clips, tmp_path):
     assert models[1].card.training["init_from"] == "first"
     pairs = zip(*(model.network.parameters() for model in models), strict=True)
     assert all(0 < float((a - b).abs().max()) <= 1.1e-3 for a, b in pairs)  # one step of Adam
+
+
+def test_what_the_recipe_leaves_out_of_solve_is_the_models(run, clips, file, tmp_path):
+    common = ("train", clips, "--validation", clips, "--patch-size", "12", "--batch-size", "1")
+    common += ("--steps", "1", "--set", "captures.frames=[2]", "--stage", "equilibrium")
+    run("train", clips, "--validation", clips, "-o", tmp_path / "first", "--config", file)
+    run(*common, "-o", tmp_path / "second", "--init-from", tmp_path / "first")
+    run(*common, "-o", tmp_path / "third", "--init-from", tmp_path / "first",
+        "--set", "solve.sigma=0.05")  # fmt: skip
+    first, second, third = (
+        zoo.read_card(tmp_path / name).equilibrium for name in ("first", "second", "third")
+    )
+    assert second == first == {"consistency_relaxation": 1.0, "sigma": 0.03, "max_iter": 6}
+    assert third == first | {"sigma": 0.05}
+
+
+def test_steps_that_are_asked_for_go_before_the_minutes_of_a_recipe(run, clips, file, tmp_path):
+    file.write_text(FILE.replace("steps = 5", "steps = 5\nminutes = 10"), encoding="utf-8")
+    common = ("train", clips, "--validation", clips, "--config", file, "--steps", "2")
+    assert ": 2 steps" in run(*common, "-o", tmp_path / "m").stdout
+
+
+def test_a_model_called_like_a_released_one_is_told_by_its_place(run, clips, file, tmp_path):
+    common = ("train", clips, "--validation", clips, "--config", file, "--steps", "1")
+    with contextlib.chdir(tmp_path):
+        assert run(*common, "-o", "pnp").stdout.endswith("use it with --model ./pnp\n")
+        assert zoo.find("./pnp") == Path("pnp")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,27 @@ def test_gains_are_found(tmp_path, scene):
     np.testing.assert_allclose(told, mask * np.array(found)[:, None, None], atol=1e-5)
 
 
+@pytest.mark.parametrize("what", ["shift", "gains", "offset", "blur"])
+def test_black_measurements_are_passed_over(tmp_path, scene, what):
+    film, mask = scene
+    clean = (film * mask).sum(0)
+    dark = write(tmp_path / "dark.h5", np.stack((0 * clean, clean)), mask)
+    alone = write(tmp_path / "alone.h5", clean, mask)
+    found = [
+        calibrate(CalibrateConfig((path,), tmp_path / f"{path.stem}-lab.h5", (what,))).found
+        for path in (dark, alone)
+    ]
+    values = [{name: each.value for name, each in one.items()} for one in found]
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+    black = write(tmp_path / "black.h5", 0 * clean, mask)
+    with pytest.raises(InputError, match="light"):
+        calibrate(CalibrateConfig((black,), tmp_path / "lab.h5", (what,)))
+    tiny = write(tmp_path / "tiny.h5", clean[:12, :12], mask[:, :12, :12])
+    with pytest.raises(InputError, match="12x12 pixels are too small"):
+        calibrate(CalibrateConfig((tiny,), tmp_path / "lab.h5", (what,)))
+    assert not (tmp_path / "lab.h5").exists()
+
+
 def test_what_is_refused(tmp_path, scene):
     film, mask = scene
     capture = write(tmp_path / "a.h5", (film * mask).sum(0), mask)

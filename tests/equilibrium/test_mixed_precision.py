@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -57,6 +59,18 @@ def test_no_coarse_value_is_taken_for_converged(scene):
     found = solve(Smoothing(), operator, y, settings, coarse=Coarse(nothing, 1e-2))
     expected = solve(Smoothing(), operator, y, settings)
     torch.testing.assert_close(found.x, expected.x, rtol=0, atol=1e-5)
+
+
+def test_a_loose_tolerance_is_met_by_the_exact_map_too(scene):
+    operator, y = scene
+    settings = replace(SETTINGS, tol=5e-2)
+    exact = Smoothing()
+    coarse = Coarse(as_denoiser(Smoothing(steps=1e-3)), 1e-3)
+    found = solve(exact, operator, y, settings, coarse=coarse)
+    assert found.status == ["converged"] * 3 and exact.count >= 3
+    # Its last residuals are those of the exact map: one evaluation of it tells the same.
+    again = solve(Smoothing(), operator, y, replace(settings, tol=1e-9))
+    assert (found.x - again.x).flatten(1).norm(dim=1).max() < 0.2 * again.x.flatten(1).norm()
 
 
 def test_a_sample_has_the_same_answer_in_any_company(scene):

@@ -132,6 +132,17 @@ def test_the_power_iteration_finds_the_exact_norm():
     assert estimate.item() == pytest.approx(operator_norm(layer.weight).item(), rel=1e-3)
 
 
+def test_training_begins_at_the_exact_norm():
+    """Loaded weights make the same network in training as in use, from the first step on."""
+    torch.manual_seed(8)
+    layer = SpectralConv2d(6, 6)
+    with torch.no_grad():
+        layer.weight.mul_(20)
+    x = torch.randn(1, 6, 9, 9)
+    in_training = layer.train()(x)
+    torch.testing.assert_close(in_training, layer.eval()(x), rtol=2e-3, atol=1e-4)
+
+
 def test_the_gradient_of_a_scaled_kernel_is_that_of_the_exact_norm():
     torch.manual_seed(5)
     layer = SpectralConv2d(2, 2)
@@ -157,7 +168,7 @@ def test_while_training_the_layer_changes_with_its_weights_alone():
     torch.testing.assert_close(layer(x), first)
     with torch.no_grad():
         assert torch.equal(layer(x), first)
-        layer.weight.mul_(2)
+        layer.weight.add_(torch.randn_like(layer.weight))
         assert not torch.equal(layer(x), first)
 
 

@@ -68,6 +68,15 @@ def test_arms_are_their_matrices(kind):
         np.testing.assert_allclose(projected[here], want, atol=1e-9)
 
 
+def test_arms_of_large_pictures_are_inverted_whole():
+    """More pixels than are inverted at once: data that agree are met by the projection."""
+    generator = torch.Generator().manual_seed(0)
+    masks, x = (torch.rand(n, T, 150, 160, generator=generator).double() for n in (K, 1))
+    operator = ArmsOperator(masks)
+    y = operator.A(x)
+    torch.testing.assert_close(operator.A(operator.project(torch.zeros_like(x), y)), y)
+
+
 def test_unseen_pixels_of_one_arm_leave_the_other():
     masks, x, y = draw(K, T, H, W, seed=5), draw(2, T, H, W), draw(2, K, H, W, seed=2)
     seen = torch.ones(2, K, H, W, dtype=torch.bool)

@@ -12,7 +12,9 @@ from deqsci_cli import zoo
 from deqsci_cli.engine.diagnose import DiagnoseConfig, diagnose
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import write_capture
+from deqsci_cli.physics.arms import ArmsOperator
 from deqsci_cli.reconstructor import Reconstructor
+from deqsci_cli.runtime.device import convolutions_in
 from deqsci_cli.training.capture_settings import CaptureSettings
 from deqsci_cli.training.captures import CaptureSampler
 from deqsci_cli.training.equilibrium import EquilibriumStage, GradientSettings, StabilitySettings
@@ -40,6 +42,17 @@ def test_a_film_is_that_of_the_cpu(captures, name, dtype, bound):
     assert (there.x - here.x).norm() < bound * here.x.norm()
 
 
+def test_arms_are_inverted_as_on_the_cpu():
+    """A matrix for each of 65,536 pixels: more than a GPU's library takes at once."""
+    masks, video = torch.rand(2, 4, 256, 256), torch.rand(1, 4, 256, 256)
+    y = ArmsOperator(masks).A(video)
+    here, there = (
+        ArmsOperator(masks.to(device)).pseudo_inverse(y.to(device)).cpu()
+        for device in ("cpu", DEVICE)
+    )
+    assert (there - here).norm() < 1e-3 * here.norm()
+
+
 @pytest.mark.parametrize("form", ["jfb", "exact"])
 def test_a_step_of_training_has_the_gradient_of_the_cpu(form):
     clips = [np.random.default_rng(0).integers(0, 256, (12, 40, 40)).astype(np.uint8)]
@@ -52,7 +65,8 @@ def test_a_step_of_training_has_the_gradient_of_the_cpu(form):
             network, sampler, EquilibriumSettings.from_card(model.card.equilibrium),
             GradientSettings(form), StabilitySettings(max_iter=10, reuse_steps=1),
         )  # fmt: skip
-        stage(0)[0].backward()
+        with convolutions_in("float32"):
+            stage(0)[0].backward()
         gradients.append(torch.cat([p.grad.cpu().flatten() for p in network.parameters()]))
     here, there = gradients
     assert (there - here).norm() < 0.02 * here.norm()

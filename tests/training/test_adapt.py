@@ -16,6 +16,7 @@ from deqsci_cli.equilibrium.maps import GAPMap
 from deqsci_cli.equilibrium.model import solve
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import InputError, UsageError
+from deqsci_cli.io import only_run
 from deqsci_cli.physics.sensing import SensingOperator
 from deqsci_cli.report.metrics import psnr
 from deqsci_cli.runtime.events import Validated
@@ -152,6 +153,25 @@ def test_a_model_that_has_learned_makes_better_films(config, camera):
     card = json.loads((config.out / zoo.CARD).read_text())
     assert card["licence"] == zoo.read_card(zoo.find("pnp-cnn")).licence
     assert card["training"]["data"] == ["lab.mat"] and card["training"]["init_from"] == "pnp-cnn"
+
+
+def test_black_measurements_are_passed_over(camera):
+    y, mask, seen = camera
+    solve_ = EquilibriumSettings(sigma=0.1, max_iter=5)
+    network = zoo.load("pnp-cnn").network
+    alone = HeldOutValidation(y[1:2], mask, seen[1:2], solve_)(network)
+    dark = torch.cat((torch.zeros_like(y[:1]), y[1:2]))
+    among = HeldOutValidation(dark, mask, torch.cat((seen[:1], seen[1:2])), solve_)(network)
+    assert among == alone and np.isfinite(among["held_out"])
+    with pytest.raises(InputError, match="light"):
+        HeldOutValidation(torch.zeros_like(y), mask, seen, solve_)
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_learned(config):
+    told = []
+    with only_run(config.out), pytest.raises(UsageError, match="another run"):
+        adapt(config, told.append)
+    assert not told and not config.out.exists()
 
 
 def test_where_nothing_is_learned_the_model_stays(config):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from deqsci_cli import zoo
 from deqsci_cli.config import build, read_toml, to_table
-from deqsci_cli.equilibrium.gradients import Linearised
+from deqsci_cli.equilibrium.gradients import GradientForm, Linearised
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.errors import DeqsciError, InputError, UsageError
 from deqsci_cli.reconstructor import reconstruct
@@ -243,6 +243,20 @@ def stage(films, denoiser, **stability) -> Stepping:
         EquilibriumSettings(consistency_relaxation=1.0, tol=1e-12),
         GradientSettings("jfb"), replace(STABLE, **stability),
     )  # fmt: skip
+
+
+def test_a_state_that_ran_away_is_not_kept(films, denoiser):
+    """Else the batch's next uses were lost too, and the state could not be resumed from."""
+    running = stage(films, denoiser, reuse_steps=3)
+    running.form = GradientForm.parse("unrolled:3")
+    running(0)
+    assert list(running.states) == [0]
+    with torch.no_grad():
+        for weight in running.network.parameters():
+            weight.mul_(1e30)
+    running(3)
+    assert running.visited == [0, 0]
+    assert not running.states and not running.films
 
 
 @pytest.mark.parametrize("reuse_steps", [2, 3, 4])

@@ -22,6 +22,7 @@ from deqsci_cli.runtime.interrupt import deferred_interrupt
 from deqsci_cli.training import train as training
 from deqsci_cli.training.checkpoint import STATE
 from deqsci_cli.training.denoiser import DenoiserSettings, DenoiserStage, DenoiserValidation
+from deqsci_cli.training.equilibrium import GradientSettings, StabilitySettings
 from deqsci_cli.training.log import LOG
 from deqsci_cli.training.patches import PatchSampler, load_clips
 from deqsci_cli.training.settings import TrainConfig, check_recipe, learning_rate, recipe
@@ -115,6 +116,20 @@ def test_an_existing_run_is_not_replaced_unasked(data, tmp_path, read_log):
     assert len(read_log(first.out)) == 1  # the old log is gone
 
 
+def test_a_run_that_was_begun_anew_and_killed_is_not_the_one_before(data, tmp_path):
+    first = config(data, tmp_path / "m", steps=3)
+    train(first)
+
+    def kill(event) -> None:
+        if isinstance(event, Stepped):
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(replace(first, overwrite=True), kill)
+    with pytest.raises(ModelError, match="no run to resume"):
+        train(replace(first, resume=True))
+
+
 def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
     # A model folder as it is released: no state to resume from beside it.
     first = config(data, tmp_path / "m", steps=2)
@@ -184,7 +199,9 @@ def test_an_architecture_without_weights(data, tmp_path):
      {"learning_rate": 0.0},
      {"stage": "denoising"}, {"architecture": None}, {"dtype": "float64"},
      {"clip_gradient": 0.0}, {"validation_side": 7}, {"seed": -1},
-     {"minutes": -1.0}],
+     {"minutes": -1.0},
+     {"gradient": GradientSettings("unrolled:3"),
+      "stability": StabilitySettings(n_correction_losses=2)}],
     ids=str,
 )  # fmt: skip
 def test_impossible_settings(data, tmp_path, wrong):
