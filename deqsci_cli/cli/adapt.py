@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deqsci_cli.io.read_options import ReadOptions
 
 
-@reading.takes_read_options("no_truth", "truth_key", "arms", "noise", lab_camera=True)
+@reading.takes_read_options("no_truth", "truth_key", "noise", lab_camera=True)
 def adapt(
     captures: Annotated[
         list[str],

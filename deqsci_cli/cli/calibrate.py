@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OF_PICTURES = ("frames", "captures", "out", "dark", "flat", "note", "overwrite")
 
 
-@reading.takes_read_options("frames", "no_truth", "truth_key", "arms")
+@reading.takes_read_options("frames", "no_truth", "truth_key")
 def calibrate(
     context: typer.Context,
     captures: Annotated[

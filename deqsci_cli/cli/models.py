@@ -129,7 +129,7 @@ def _words(value: Any) -> str:
 
 
 @models.command(cls=Grouped)
-@reading.takes_read_options("arms", "noise", lab_camera=True)
+@reading.takes_read_options("noise", lab_camera=True)
 def diagnose(
     name: _Name,
     captures: Annotated[list[str], typer.Argument(help="Captures, or quoted globs.")],

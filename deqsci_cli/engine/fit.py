@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
+from deqsci_cli.equilibrium.mask_check import VERDICTS, Verdict, check_mask, tensors_of
 from deqsci_cli.io import Capture
 from deqsci_cli.io.capture import Arm
 from deqsci_cli.io.sensor import REASONS
@@ -37,6 +37,7 @@ class Fit:
             nothing could be hidden. Of several arms, this and the next are the worst one's.
         mask_score: `held_out`, divided by that of the same mask rolled far away: about 1 for a
             wrong mask; None where nothing can be told.
+        mask_verdict: what `check_mask` says of the mask; of several arms the worst.
         seen: share of the pixels that were used.
         unseen: shares of those that were not, by the reason.
         outside: share of the film that lies outside 0 … 1.05 of white.
@@ -46,6 +47,7 @@ class Fit:
     misfit: float | None
     held_out: float | None
     mask_score: float | None
+    mask_verdict: Verdict
     seen: float
     unseen: dict[str, float] = field(default_factory=dict)
     outside: float = 0.0
@@ -73,6 +75,7 @@ def fit_of(capture: Capture, index: int, video: np.ndarray) -> Fit:
         misfit=_misfit(arms, video),
         held_out=_worst(check.held_out for check in checks),
         mask_score=_worst(check.mask_score for check in checks),
+        mask_verdict=max((check.verdict for check in checks), key=VERDICTS.index),
         seen=1.0 - sum(unseen.values()),
         unseen=unseen,
         outside=float(np.mean((video < 0) | (video > _WHITE))),

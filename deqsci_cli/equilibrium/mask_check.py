@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from deqsci_cli.equilibrium.solvers import norms
 from deqsci_cli.equilibrium.window import UNCHANGED, Window, brightest
 from deqsci_cli.physics.sensing import SensingOperator
 
-Verdict = Literal["fits", "moved", "foreign", "unknown"]
+Verdict = Literal["fits", "unknown", "moved", "foreign"]
+#: the best first
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 # A few evaluations keep the order of masks; more tell no more (benchmarks/README.md).
 _CHECK = EquilibriumSettings(sigma=0.1, max_iter=6)

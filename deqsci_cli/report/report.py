@@ -66,6 +66,7 @@ class Measured:
     misfit: float | None = None
     held_out: float | None = None
     mask_score: float | None = None
+    mask_verdict: str | None = None
     seen: float | None = None
     unseen: dict[str, float] = field(default_factory=dict)
     outside: float | None = None
@@ -107,6 +108,8 @@ class Record:
             nothing could be hidden).
         mask_score: `held_out`, divided by that of the same mask rolled far away: a wrong mask has
             about 1 (null where nothing can be told).
+        mask_verdict: `fits`; `moved`, another placement of the mask fits clearly better; `foreign`,
+            none does; `unknown`, the measurement does not tell.
         seen: share of the measurement's pixels that were used.
         unseen: shares of those that were not, by the reason.
         outside: share of the film that lies outside 0 … 1.05 of white.
@@ -119,8 +122,9 @@ class Record:
         frame_psnr: frame by frame, or null.
         frame_ssim: likewise.
         recording: the measurements that follow one another in this film; empty for one alone. Then
-            status, evaluations and residuals above are those of the window that came worst, misfit
-            to outside are means, and sentences that differ in a number alone are told once.
+            status, evaluations and residuals above are those of the window that came worst, the
+            figures from misfit to outside are means, the mask's verdict is the worst one, and
+            sentences that differ in a number alone are told once.
     """
 
     input: str
@@ -142,6 +146,7 @@ class Record:
     misfit: float | None = None
     held_out: float | None = None
     mask_score: float | None = None
+    mask_verdict: str | None = None
     seen: float | None = None
     unseen: dict[str, float] = field(default_factory=dict)
     outside: float | None = None

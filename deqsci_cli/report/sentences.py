@@ -10,9 +10,6 @@ from deqsci_cli.report.scores import Score
 
 Figures = Record | Score | None
 
-# A right mask scores up to this, a wrong one about 1 (the README's section on masks).
-_RIGHT_MASK = 0.5
-
 _MORE = (
     "The best iterate is shown: give more evaluations with --max-iter, or a wider tolerance with "
     "--tol."
@@ -102,7 +99,7 @@ def _of_mask(record: Record) -> str:
         score += f", held-out pixels missed by {record.held_out:.1%}"
     if record.warnings:
         return f"{score.capitalize()}; a wrong mask has a score of about 1."
-    if record.mask_score <= _RIGHT_MASK:
+    if record.mask_verdict == "fits":
         return f"The measurement does not contradict the mask ({score}; a wrong mask has about 1)."
     return f"This measurement does not tell whether the mask is right ({score})."
 

@@ -117,6 +117,7 @@ def test_a_camera_that_tells_its_arms_is_simulated_with_them(simulated, film):
             "calibrate takes captures of one arm",
         ),
         (("models", "diagnose", "gap-tv", "2.mat", "--arms", "2"), "diagnose takes"),
+        (("adapt", "2.mat", "-o", "x", "--arms", "2"), "adapt takes"),
     ],
 )
 def test_what_is_not_done_with_arms_is_an_error(simulated, command, match, monkeypatch):

@@ -31,7 +31,7 @@ def test_a_right_camera_is_not_warned_of(tmp_path, scene):
     film, mask = scene
     fit = fit_of(capture(tmp_path, (film * mask).sum(0), mask), 0, film)
     assert fit.misfit == pytest.approx(0, abs=1e-6)
-    assert fit.held_out < 0.15 and fit.mask_score < 0.4
+    assert fit.held_out < 0.15 and fit.mask_score < 0.4 and fit.mask_verdict == "fits"
     assert fit.seen == 1 and fit.unseen == {} and fit.outside == 0 and fit.warnings == ()
 
 
@@ -44,13 +44,14 @@ def test_a_right_camera_is_not_warned_of(tmp_path, scene):
         (lambda m: np.roll(m, 1, 2), "shift = [0, -1]"),
     ],
 )
-def test_a_mask_that_lies_wrong_is_warned_of_with_the_mend(tmp_path, scene, change, setting):
-    """And the mend is right: a camera's file that says so fits."""
+def test_a_mask_that_lies_wrong_is_warned_of_with_the_fix(tmp_path, scene, change, setting):
+    """And the fix is right: a camera's file that says so fits."""
     film, mask = scene
     y = (film * mask).sum(0)
     wrong = capture(tmp_path, y, change(mask))
-    (warning,) = fit_of(wrong, 0, film).warnings
-    assert setting in warning
+    fit = fit_of(wrong, 0, film)
+    (warning,) = fit.warnings
+    assert setting in warning and fit.mask_verdict == "moved"
     assert answer(wrong).placements[0].camera == setting
     (tmp_path / "lab.toml").write_text(setting)
     mended = load_capture(tmp_path / "a.h5", camera=tmp_path / "lab.toml")
@@ -60,8 +61,9 @@ def test_a_mask_that_lies_wrong_is_warned_of_with_the_mend(tmp_path, scene, chan
 def test_another_mask_is_warned_of(tmp_path, scene):
     film, mask = scene
     other = np.random.default_rng(8).random(mask.shape)
-    (warning,) = fit_of(capture(tmp_path, (film * mask).sum(0), other), 0, film).warnings
-    assert "does not belong" in warning
+    fit = fit_of(capture(tmp_path, (film * mask).sum(0), other), 0, film)
+    (warning,) = fit.warnings
+    assert "does not belong" in warning and fit.mask_verdict == "foreign"
 
 
 def test_a_black_level_is_warned_of_with_its_number(tmp_path, scene):

@@ -32,7 +32,7 @@ def record(model: str, **changes) -> Record:
         "input": "a.mat", "index": 0, "output": "a.tif", "previews": (), "model": model,
         "status": "converged", "evaluations": 3, "residual": 1e-3,
         "residual_trace": (0.1, 0.01, 1e-3), "seconds": 1.0, "scale": 1.0, "scale_rule": "",
-        "mask_score": 0.2, "held_out": 0.05, "seen": 1.0,
+        "mask_score": 0.2, "mask_verdict": "fits", "held_out": 0.05, "seen": 1.0,
     }  # fmt: skip
     return Record(**facts | changes)
 

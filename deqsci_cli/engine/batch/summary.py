@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deqsci_cli.engine.batch.pieces import Piece
+from deqsci_cli.equilibrium.mask_check import VERDICTS
 from deqsci_cli.report.report import STATUSES
 
 
@@ -38,6 +39,11 @@ def summary_of(pieces: Sequence[Piece], notes: tuple[str, ...]) -> dict[str, Any
             name: _mean([getattr(one, name) for one in measured])
             for name in ("misfit", "held_out", "mask_score", "seen", "outside")
         },
+        "mask_verdict": max(
+            (one.mask_verdict for one in measured if one.mask_verdict),
+            key=VERDICTS.index,
+            default=None,
+        ),
         "unseen": {
             r: sum(one.unseen.get(r, 0.0) for one in measured) / len(measured) for r in reasons
         },
