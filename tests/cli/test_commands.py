@@ -253,3 +253,17 @@ def test_a_camera_is_calibrated_and_used(tmp_path, capture, run):
         run("calibrate", dark, "-o", tmp_path / "c.h5")
     with pytest.raises(UsageError, match="--frames makes"):
         run("calibrate", dark, "--frames", dark, "-o", tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("calibrate", "--frames", "a.tif", "-o", "c.h5", "--mask", "m.mat"), "--mask"),
+        (("calibrate", "--frames", "a.tif", "-o", "c.h5", "--scale", "3"), "--scale"),
+        (("convert", "a.ckpt", "-o", "m", "--architecture", "cnn", "--axes", "HWT"), "--axes"),
+        (("evaluate", "a.tif", "--truth", "b.tif", "--tol", "1e-3"), "--tol"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused(run, command, option):
+    with pytest.raises(UsageError, match=f"^{option} "):
+        run(*command)
