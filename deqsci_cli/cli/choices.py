@@ -61,3 +61,31 @@ def architectures() -> list[str]:
     from deqsci_cli.networks.registry import ARCHITECTURES
 
     return ARCHITECTURES.names()
+
+
+def mask_kinds() -> tuple[str, ...]:
+    """Which masks can be made."""
+    from deqsci_cli.physics.masks import KINDS
+
+    return KINDS
+
+
+def stages() -> tuple[str, ...]:
+    """What a training can be."""
+    from deqsci_cli.training.settings import STAGES
+
+    return STAGES
+
+
+def training_dtypes() -> tuple[str, ...]:
+    """In which precision a training can run."""
+    from deqsci_cli.training.settings import DTYPES
+
+    return DTYPES
+
+
+def published() -> list[str]:
+    """Of which published checkpoints models can be made."""
+    from deqsci_cli.engine.convert import PUBLISHED
+
+    return [*PUBLISHED]

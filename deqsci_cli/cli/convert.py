@@ -38,7 +38,7 @@ def convert(
         str | None,
         typer.Option(
             help="Of a checkpoint: cnn, rsn-cnn or ffdnet.",
-            autocompletion=choices.offer(("cnn", "rsn-cnn", "ffdnet")),
+            autocompletion=choices.offer(choices.published),
             rich_help_panel=options.INPUT,
         ),
     ] = None,

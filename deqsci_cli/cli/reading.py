@@ -19,6 +19,11 @@ def _option(kind: Any, panel: str, text: str, *flags: str, **more: Any) -> Any:
     return Annotated[kind, typer.Option(*flags, help=text, rich_help_panel=panel, **more)]
 
 
+def _camera(**more: Any) -> Any:
+    text = "File that describes the camera: .toml by hand, .h5 by deqsci calibrate."
+    return _option(Path | None, CAMERA, text, **more)
+
+
 #: by the names of their parameters, which but for `no_truth` are the fields of `ReadOptions`
 READ_OPTIONS: dict[str, Any] = {
     "measurement_key": _option(str | None, INPUT, "Name of the measurement in its file."),
@@ -37,11 +42,7 @@ READ_OPTIONS: dict[str, Any] = {
         bool, INPUT, "Leave the file's ground truth out, as if it had none.", "--no-truth"
     ),
     "mask": _option(Path | None, CAMERA, "File with the mask, if it is not in the capture."),
-    "camera": _option(
-        Path | None,
-        CAMERA,
-        "File that describes the camera: .toml by hand, .h5 by deqsci calibrate.",
-    ),
+    "camera": _camera(),
     "frames": _option(
         str | None,
         CAMERA,
@@ -76,12 +77,7 @@ READ_OPTIONS: dict[str, Any] = {
 }
 _DEFAULTS = {"nan": "refuse", "no_truth": False}
 # Where a camera of the laboratory is meant; what makes or converts files names its own.
-_LAB_CAMERA = _option(
-    Path | None,
-    CAMERA,
-    "File that describes the camera: .toml by hand, .h5 by deqsci calibrate.",
-    envvar="DEQSCI_CAMERA",
-)
+_LAB_CAMERA = _camera(envvar="DEQSCI_CAMERA")
 
 
 def takes_read_options(

@@ -51,7 +51,7 @@ def simulate(
         str,
         typer.Option(
             help="binary, grey or shifting.",
-            autocompletion=choices.offer(("binary", "grey", "shifting")),
+            autocompletion=choices.offer(choices.mask_kinds),
             rich_help_panel=options.CAMERA,
         ),
     ] = "binary",

@@ -51,7 +51,7 @@ def train(
         str | None,
         typer.Option(
             help="denoiser or equilibrium.",
-            autocompletion=choices.offer(("denoiser", "equilibrium")),
+            autocompletion=choices.offer(choices.stages),
             rich_help_panel=options.TRAINING,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def train(
         str | None,
         typer.Option(
             help="float32, tf32 or bfloat16.",
-            autocompletion=choices.offer(("float32", "tf32", "bfloat16")),
+            autocompletion=choices.offer(choices.training_dtypes),
             rich_help_panel=options.RUN,
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 
@@ -13,6 +14,7 @@ import tifffile
 import torch
 from typer.main import get_command
 
+from deqsci_cli.cli import choices
 from deqsci_cli.cli.app import app
 from deqsci_cli.cli.examples import EXAMPLES
 from deqsci_cli.cli.options import PANELS
@@ -94,3 +96,21 @@ def test_every_option_is_in_a_group():
         for option in command.params:
             if option.opts[0].startswith("-"):
                 assert option.rich_help_panel in PANELS[1:], (command.name, option.name)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "words"),
+    [
+        ("simulate", "mask_kind", choices.mask_kinds),
+        ("train", "stage", choices.stages),
+        ("train", "dtype", choices.training_dtypes),
+        ("train", "architecture", lambda: {*choices.architectures()} - {"tv"}),  # has no weights
+        ("convert", "architecture", choices.published),
+        ("reconstruct", "film_format", choices.formats),
+        ("reconstruct", "solver", choices.solvers),
+    ],
+)
+def test_the_help_lists_what_may_be_said(command, option, words):
+    """Written out there, so that a help needs none of the modules that know."""
+    (shown,) = (p.help for p in COMMANDS[command].params if p.name == option)
+    assert {*words()} <= {*re.split(r"[\s,.:;()]+", shown)}
