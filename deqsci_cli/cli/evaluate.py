@@ -231,6 +231,9 @@ def _films(
                 console.number(result.ssim, ".4f"),
             )
         console.show_table(shown)
+        for result in good:
+            if result.note:
+                console.note(f"{result.film}: {result.note}")
         if frames:
             _show_frames([(result.film, result) for result in good])
     failed = [r for r in results if isinstance(r, DeqsciError)]

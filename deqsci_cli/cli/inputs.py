@@ -39,7 +39,7 @@ def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
         besides: files that a folder or a glob does not stand for: the mask among the captures.
 
     Raises:
-        InputError: a pattern or a folder that stands for nothing, a list that cannot be read.
+        InputError: nothing stands for any file, or a list cannot be read.
     """
     from deqsci_cli.io.paths import exists, is_dir, same_file
 
@@ -47,6 +47,7 @@ def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
     searched: list[Path] = []
     lists: list[Path] = []
     folders: list[Path] = []
+    empty: list[str] = []
     for pattern in patterns:
         search = is_dir(pattern) or (not exists(pattern) and glob.has_magic(pattern))
         if is_dir(pattern):
@@ -65,9 +66,15 @@ def expand(patterns: list[str], *, besides: Collection[Path] = ()) -> Named:
             if exists(other):
                 found = [p for p in found if not same_file(p, other)]
         if not found:
-            raise InputError(f"'{pattern}' stands for no file")
+            empty.append(pattern)
+            # One that names a place is told as a failure of its own, and the rest is done.
+            found = [Path(pattern)] if search else []
         paths += found
         searched += found if search else ()
+    if len(empty) == len(patterns) or not paths:
+        raise InputError(
+            f"'{empty[0]}' stands for no file", hint="captures end in .mat, .h5, .hdf5 or .tif"
+        )
     return Named(*(tuple(dict.fromkeys(part)) for part in (paths, searched, lists, folders)))
 
 

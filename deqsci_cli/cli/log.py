@@ -35,6 +35,7 @@ def use_log(context: typer.Context, path: Path | None) -> Path | None:
     try:
         if path.exists() and not (path.is_file() and _is_log(path)):
             raise UsageError("this is no log of deqsci", path=path, hint="name another file")
+        path.parent.mkdir(parents=True, exist_ok=True)  # the folder of a run that is to come, say
         _file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError as error:
         raise StorageError(f"the log cannot be written: {error.strerror}", path=path) from error

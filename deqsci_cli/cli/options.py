@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -145,8 +145,23 @@ def refuse_others(context: typer.Context, allowed: Sequence[str], why: str) -> N
     Raises:
         UsageError: another one was given.
     """
+    names = {option.name or "" for option in context.command.params}
+    refuse(context, names - {*allowed, *_ALWAYS}, why)
+
+
+def refuse(context: typer.Context, names: Collection[str], why: str) -> None:
+    """Refuse some options where they were given, in the command line or `--config`.
+
+    Args:
+        context: of the command.
+        names: of their parameters.
+        why: what follows the option's name in the error.
+
+    Raises:
+        UsageError: one was given.
+    """
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
-        if given and option.name not in (*allowed, *_ALWAYS):
+        if given and option.name in names:
             raise UsageError(f"{option.opts[0]} {why}")

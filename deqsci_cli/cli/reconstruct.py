@@ -164,6 +164,7 @@ def reconstruct(
     from deqsci_cli.io import Look
 
     size = None if batch_size == "auto" else numbers(batch_size, "--batch-size", 1)
+    kinds = tuple(dict.fromkeys(part.strip() for part in preview.split(",")))
     named = expand(inputs, besides=read_options.files().values())
     config = ReconstructConfig(
         inputs=named.paths,
@@ -187,7 +188,7 @@ def reconstruct(
         dtype=dtype,
         seed=seed,
         format=film_format,
-        previews=() if preview == "none" else tuple(p.strip() for p in preview.split(",")),
+        previews=() if preview == "none" else kinds,
         look=Look(contrast, fps),
         page=report,
         overwrite=overwrite,

@@ -12,6 +12,7 @@ from deqsci_cli.cli.inputs import numbers
 
 
 def simulate(
+    context: typer.Context,
     video: Annotated[Path, typer.Argument(help="mp4, gif, tif, folder of images, .mat or .h5.")],
     out: Annotated[
         Path,
@@ -122,6 +123,8 @@ def simulate(
     from deqsci_cli.engine import simulate as engine  # torch is slow to import
     from deqsci_cli.physics.noise import SensorNoise
 
+    if mask is not None:
+        options.refuse(context, ("mask_kind", "density"), "has no meaning with --mask")
     window = numbers(resize, "--resize", 2)
     done = engine.simulate(
         engine.SimulateConfig(

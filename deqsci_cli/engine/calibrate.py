@@ -14,7 +14,7 @@ from deqsci_cli.engine.one_camera import load_each, together
 from deqsci_cli.equilibrium.calibration import PARAMETERS
 from deqsci_cli.equilibrium.calibration import calibrate as fit
 from deqsci_cli.equilibrium.camera_found import Calibration, Found
-from deqsci_cli.equilibrium.mask_check import check_mask, tensors_of
+from deqsci_cli.equilibrium.mask_check import MaskCheck, check_mask, tensors_of
 from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io import (
     Capture,
@@ -127,12 +127,15 @@ def calibrate(config: CalibrateConfig, on_event: OnEvent = ignore) -> Calibrated
     if "offset" in config.parameters:
         level = _black_level(y, result, seen, found)
     moved = result.mask.astype(np.float32)
-    scores = _mask_score(y[0], mask, seen), _mask_score(y[0] - (level or 0), moved, seen)
-    notes = (*result.assumed, *_border(result))
+    before = _mask_of(y[0], mask, seen)
+    after = _mask_of(y[0] - (level or 0), moved, seen)
+    wrong = "" if after.verdict == "fits" else after.warning or before.warning
+    warnings = (f"this camera explains the measurement no better: {wrong}",) if wrong else ()
+    notes = (*result.assumed, *_border(result), *warnings)
     done = Calibrated(
         out=config.out,
         found=found,
-        mask_score=scores,
+        mask_score=(_known(before.mask_score), _known(after.mask_score)),
         held_out=result.held_out,
         black_level=None if level is None else level * scale,
         measurements=len(y),
@@ -168,9 +171,12 @@ def _black_level(
     return value
 
 
-def _mask_score(y: np.ndarray, mask: np.ndarray, seen: np.ndarray | None) -> float | None:
-    score = check_mask(*tensors_of(y, mask, None if seen is None else seen[0])).mask_score
+def _known(score: float) -> float | None:
     return score if math.isfinite(score) else None
+
+
+def _mask_of(y: np.ndarray, mask: np.ndarray, seen: np.ndarray | None) -> MaskCheck:
+    return check_mask(*tensors_of(y, mask, None if seen is None else seen[0]))
 
 
 def _border(result: Calibration) -> tuple[str, ...]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from deqsci_cli import zoo
 from deqsci_cli.config import to_table
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import Capture, check_absent, load_capture, make_provenance, write_capture
+from deqsci_cli.io.camera import Camera
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
 from deqsci_cli.io.read_options import ReadOptions
+from deqsci_cli.io.sensor import REASONS
 from deqsci_cli.networks.checkpoints import import_checkpoint
 from deqsci_cli.networks.registry import parameter_count
 
@@ -55,13 +59,25 @@ class ConvertConfig:
 
 
 def convert_capture(config: ConvertConfig) -> Capture:
-    """Read a capture and write it in the format that `out` ends with, mask and truth with it."""
+    """Read a capture and write it in the format that `out` ends with, mask and truth with it.
+
+    Pixels that tell nothing are written as NaN, or they would be believed when the file is read;
+    not those that pile up at a level, which are found again.
+    """
     check_no_overlap([config.out], [config.source, *config.read_options.files().values()])
     check_absent([config.out], overwrite=config.overwrite)
     capture = load_capture(config.source, config.read_options)
+    lost = _not_found_again(capture, config.read_options.read_camera())
+    if lost.any():
+        told = (
+            f"{np.count_nonzero(lost)} pixels that tell nothing are written as NaN: read "
+            f"{config.out.name} with --nan zero"
+        )
+        capture = replace(capture, notes=(*capture.notes, told))
     write_capture(
         config.out,
         measurements=capture.measurements,
+        unseen=lost,
         mask=capture.mask,
         truth=capture.truth,
         scale=capture.scale,
@@ -76,6 +92,18 @@ def convert_capture(config: ConvertConfig) -> Capture:
         overwrite=config.overwrite,
     )
     return capture
+
+
+def _not_found_again(capture: Capture, camera: Camera) -> np.ndarray:
+    """Booleans as the measurements: pixels that tell nothing, and do not show it themselves."""
+    unseen = capture.unseen
+    if unseen is None:
+        return np.zeros(capture.measurements.shape, bool)
+    told = camera.saturation not in (None, "auto")
+    piled_up = (unseen == REASONS.index("clipped")) & ~np.bool_(
+        told or camera.dark is not None or camera.flat is not None
+    )
+    return np.asarray((unseen > 0) & ~piled_up)
 
 
 def convert_checkpoint(

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deqsci_cli.errors import InputError
-from deqsci_cli.io import Film, check_no_capture, read_film
+from deqsci_cli.io import Film, check_no_capture, check_no_preview, read_film
 from deqsci_cli.report.metrics import compute_metrics
 
 
@@ -23,6 +25,7 @@ class Evaluation:
         ssim: likewise; None for pictures smaller than its window.
         frame_psnr: frame by frame.
         frame_ssim: likewise.
+        note: what else is to be known, a sentence, or empty.
     """
 
     film: str
@@ -32,6 +35,7 @@ class Evaluation:
     ssim: float | None
     frame_psnr: tuple[float, ...]
     frame_ssim: tuple[float, ...] | None
+    note: str = ""
 
 
 def evaluate(
@@ -59,6 +63,7 @@ def evaluate(
     for path in films:
         try:
             check_no_capture(path)
+            check_no_preview(path)
             out.append(_compare(read_film(path), reference))
         except InputError as error:
             out.append(error)
@@ -66,8 +71,9 @@ def evaluate(
 
 
 def _compare(film: Film, truth: Film) -> Evaluation:
-    first = int((film.provenance or {}).get("measurement") or 0) * len(film.frames)
-    part = truth.frames[first : first + len(film.frames)]
+    places = _places(film)
+    places = places[places < len(truth.frames)]
+    part = truth.frames[places]
     if part.shape[1:] != film.frames.shape[1:]:
         raise InputError(
             f"its pictures are {film.frames.shape[1:]}, those of the truth {part.shape[1:]}",
@@ -75,8 +81,40 @@ def _compare(film: Film, truth: Film) -> Evaluation:
         )
     if not len(part):
         raise InputError(
-            f"the truth ends at frame {len(truth.frames)}, this film begins at frame {first}",
+            f"the truth ends at frame {len(truth.frames)}, before this film begins",
             path=film.path,
         )
-    figures: dict[str, Any] = compute_metrics(film.frames, part)
-    return Evaluation(str(film.path), len(part), len(film.frames), **figures)
+    frames, note = _in_unit_of(film, truth, part)
+    figures: dict[str, Any] = compute_metrics(frames, part)
+    return Evaluation(str(film.path), len(part), len(film.frames), note=note, **figures)
+
+
+def _places(film: Film) -> np.ndarray:
+    """Which frames of the truth those of a film are: of the measurements that it came from."""
+    told = (film.provenance or {}).get("measurement")
+    if isinstance(told, list) and len(told) == 1:  # a recording in one file
+        told = told[0]
+    indices: list[Any] = told if isinstance(told, list) else [told]
+    count, rest = divmod(len(film.frames), len(indices) or 1)
+    if rest or not indices or not all(type(index) is int and index >= 0 for index in indices):
+        return np.arange(len(film.frames))
+    return np.concatenate([np.arange(index * count, (index + 1) * count) for index in indices])
+
+
+def _in_unit_of(film: Film, truth: Film, part: np.ndarray) -> tuple[np.ndarray, str]:
+    """A film's frames, whose white may be another than the truth's, and a sentence on that.
+
+    A film of ours has the stored unit of its capture. Where that is the truth's too, and white was
+    put elsewhere (`--scale`, or found without truth), stored values are what can be compared.
+    Where each file has a unit of its own, their whites are. The nearer one is meant.
+    """
+    if film.provenance is None or film.scale == truth.scale:
+        return film.frames, ""
+    stored = film.frames * np.float32(film.scale / truth.scale)
+    errors = [np.mean((each[: len(part)] - part) ** 2) for each in (stored, film.frames)]
+    if errors[1] <= errors[0]:
+        return film.frames, ""
+    return stored, (
+        f"its white is {film.scale:g}, that of the truth {truth.scale:g}: stored values are "
+        "compared, in the truth's unit"
+    )

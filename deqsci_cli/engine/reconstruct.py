@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,15 +22,17 @@ from deqsci_cli.engine.batch.executors import (
     threads_of_each,
     worker_died,
 )
-from deqsci_cli.engine.batch.job import Order, Task
+from deqsci_cli.engine.batch.job import Job, Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, RunProgress
 from deqsci_cli.engine.batch.recording import work_on_recording
+from deqsci_cli.engine.batch.stale import films_of_other_content, remove_old_page
 from deqsci_cli.engine.batch.work import split, work
 from deqsci_cli.engine.roi import ELSEWHERE
 from deqsci_cli.errors import DeviceError
 from deqsci_cli.io import Capture, load_capture, make_provenance, only_run, remove_leftovers
+from deqsci_cli.io.paths import is_file
 from deqsci_cli.io.provenance import now
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.report.pages import PAGE, page_of_run, write_page
@@ -94,6 +96,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         finally:
             with deferred_interrupt():
                 report = run.write_report()
+        run.tell_of_stale(planned.jobs)
         if config.page and report.measurements:
             run.enter(WRITING)
             read = _read_apart if config.several else load_capture
@@ -122,6 +125,7 @@ class _Reconstruction:
             self.take(output, record)
         self.failures: list[Failure] = list(planned.failures)
         self.to_do = [job for job in planned.jobs if job.output not in planned.done]
+        self.made_again = [j.output for j in self.to_do if not j.keep_film and is_file(j.output)]
         self.progress = RunProgress(self.to_do, planned.settings)
         self.phase = ""
         self.told: set[str] = set()
@@ -181,6 +185,18 @@ class _Reconstruction:
             if sentence not in self.told:
                 self.on_event(Note(sentence))
         self.told.update((record.scale_rule, *sentences))
+
+    def tell_of_stale(self, jobs: Sequence[Job]) -> None:
+        """What lies beside the films, and is no longer true of them."""
+        out = self.config.out
+        again = any(output in self.done for output in self.made_again)
+        if again and not self.config.page and remove_old_page(out / PAGE):
+            text = "it was of films that have been made again: --report writes it anew"
+            self.on_event(Note(f"{PAGE} is removed, {text}"))
+        hashes = {path: source.sha256 for path, source in self.sources.items()}
+        for film in films_of_other_content(out, jobs, hashes):
+            text = "is of what its input held before, and is no film of this run"
+            self.on_event(Note(f"{film.name} {text}"))
 
     def submit_to(self, pool: Pool) -> None:
         """Have everything done that is not done yet.

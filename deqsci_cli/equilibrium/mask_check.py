@@ -160,9 +160,10 @@ def _compared(found: MaskCheck) -> MaskCheck:
         best = found.candidates[0]
         warning = (
             f"the mask fits the measurement much better {best.change} (held-out score "
-            f"{best.score:.3f}, {UNCHANGED} {own:.3f}): say {best.camera} in "
-            "the camera's file, or have it found by deqsci calibrate"
+            f"{best.score:.3f}, {UNCHANGED} {own:.3f}): say {best.camera} in the camera's file"
         )
+        if best.camera.startswith("shift"):
+            warning += ", or have it found by deqsci calibrate"
         return replace(found, verdict="moved", warning=warning)
     if found.expected > _TELLING:
         return found

@@ -17,7 +17,13 @@ from deqsci_cli.io.header import CaptureHeader, OwnFilmError, read_header
 from deqsci_cli.io.limits import DEFAULT_BYTE_BUDGET, check_budget
 from deqsci_cli.io.lock import only_run
 from deqsci_cli.io.neighbours import Neighbours, looks_like_sequence
-from deqsci_cli.io.preview import Look, need_preview, shown_frames, write_preview
+from deqsci_cli.io.preview import (
+    Look,
+    check_no_preview,
+    need_preview,
+    shown_frames,
+    write_preview,
+)
 from deqsci_cli.io.provenance import fingerprint, make_provenance
 from deqsci_cli.io.read_options import ReadOptions
 from deqsci_cli.io.stack import read_camera_picture, read_mask
@@ -42,6 +48,7 @@ __all__ = [
     "check_arrays",
     "check_budget",
     "check_no_capture",
+    "check_no_preview",
     "check_seen",
     "check_truth",
     "check_unit",

@@ -42,6 +42,8 @@ IMPERFECTIONS = (
     *("dark", "flat", "frame_gains", "bad_pixels", "saturation", "noise", "photons"),
     *("orientation", "shift", "rotation", "zoom", "blur"),
 )
+# Those that are no pictures: a file of arrays has them in its table alone.
+_TABLE_ONLY = tuple(name for name in IMPERFECTIONS if name not in PICTURES)
 _MOST_JSON = 1_000_000
 _MOST_GAIN = 1000.0
 # No sensor stores more; what is larger makes differences infinite.
@@ -210,6 +212,12 @@ def read_camera(path: Path | None) -> Camera:
         return replace(camera, **named)
     container = open_shared(path)
     camera = _build(_table(container.attributes.get("camera"), path), path)
+    if astray := [name for name in _TABLE_ONLY if name in container.entries]:
+        raise InputError(
+            f"{astray[0]} is an array of its own, where it is not read",
+            path=path,
+            hint=f"put it into the table: the text 'camera' as JSON, {{\"{astray[0]}\": …}}",
+        )
     if camera.files:
         raise InputError("the camera's table names files", path=path, hint="hold the arrays in it")
     inside: dict[str, Any] = {

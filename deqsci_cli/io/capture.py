@@ -30,6 +30,8 @@ from deqsci_cli.io.units import (
     truth_in_white,
 )
 
+# A truth that reaches no more of white than this was probably meant otherwise.
+_DARK_TRUTH = 0.02
 #: the measurement (H, W), the mask (T, H, W), and the pixels that are seen, None for all
 Arm = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -236,11 +238,17 @@ def _read(opened: Opened, options: ReadOptions) -> Capture:
     notes += [note for each in corrected for note in each.notes]
 
     # All arms have one unit, which the first one tells.
-    white = _find_white(source, camera.scale, corrected[0].measurements, codings[0], film)
+    told = "given by --scale" if options.scale is not None else "the camera's file says"
+    white = _find_white(source, camera.scale, told, corrected[0].measurements, codings[0], film)
     measured = [measurements_in_white(each.measurements, white, source.path) for each in corrected]
     codings = [divided(coding, 1.0) for coding in codings]
     if film is not None:
         film = truth_in_white(film, white, source.path)
+        if (brightest := float(film.max())) < _DARK_TRUTH:
+            notes.append(
+                f"the truth reaches {brightest:.2g} of white, at the scale {white.rule}: PSNR is "
+                "of that white (--scale tells another)"
+            )
         check_one_mask(measured[0], codings[0], film, source.path)
         same = source.scale is not None
         for arm, coding in enumerate(codings):
@@ -291,12 +299,13 @@ def _mask(stack: np.ndarray, chosen: slice, source: Container, notes: list[str])
 def _find_white(
     source: Container,
     given: float | None,
+    told: str,
     measurement: np.ndarray,
     mask: np.ndarray,
     truth: np.ndarray | None,
 ) -> White:
     if given is not None:
-        return White(given, f"{given:g}, as given by --scale", given=True)
+        return White(given, f"{given:g}, as {told}", given=True)
     if source.scale is not None:
         found = check_recorded(source.scale, source.path)
     elif truth is not None:

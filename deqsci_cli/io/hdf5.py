@@ -44,12 +44,12 @@ def describe_hdf5(stream: BufferedReader, stamp: FileStamp) -> Container:
         found = {entry.name: entry for entry in _walk(file, "", 0, matlab, [0], path)}
         attributes: dict[str, Any] = {}
         for name in RECORDS:
-            # MATLAB has no attributes: what it keeps of a file's records are variables.
-            record = _variable if matlab and name in found else _attribute
+            # MATLAB has no attributes, and other programs may not use them.
+            record = _attribute if name in file.attrs or name not in found else _variable
             if (value := record(file, name)) is not None:
                 attributes[name] = value
                 found.pop(name, None)
-        if "camera" in file.attrs or (matlab and "camera" in found):
+        if "camera" in file.attrs or "camera" in found:
             attributes.setdefault("camera", "")
     entries = {key: entry for key, entry in found.items() if entry.problem != _TEXT}
     name = "MATLAB 7.3 (HDF5)" if matlab else "HDF5"
@@ -166,7 +166,7 @@ def _attribute(item: h5py.File | h5py.Dataset, name: str) -> str | float | None:
 
 
 def _variable(file: h5py.File, name: str) -> str | float | None:
-    """A text or a number that MATLAB keeps as a variable."""
+    """A text or a number that is kept as a variable, as MATLAB keeps it."""
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.attrs.get("MATLAB_empty"):
         return None
@@ -175,6 +175,8 @@ def _variable(file: h5py.File, name: str) -> str | float | None:
     if _attribute(dataset, "MATLAB_class") == "char" and dataset.dtype.kind == "u":
         codes = np.asarray(dataset[()]).ravel().astype("<u2")  # MATLAB's letters are UTF-16
         return codes.tobytes().decode("utf-16-le", "replace")
+    if h5py.check_string_dtype(dataset.dtype) and dataset.size == 1:
+        return str(np.ravel(dataset.asstr("utf-8", "replace")[()])[0])
     if _problem(dataset) is None and dataset.size == 1:
         return float(np.asarray(dataset[()]).flat[0])
     return None

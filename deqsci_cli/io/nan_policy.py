@@ -36,6 +36,8 @@ def check_finite(array: np.ndarray, what: str, path: Path | None) -> None:
         hint = "a capture's are replaced with --nan zero, or --nan median (of their neighbours)"
         if path is None:
             hint = "replace them, by numpy.nan_to_num for example"
+        elif what == "film":  # read alone, where nothing is replaced
+            hint = "write the file again without them"
         elif what == "truth":
             hint += "; --no-truth leaves the truth out"
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +13,17 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from deqsci_cli.errors import UsageError
+from deqsci_cli.errors import InputError, UsageError
 from deqsci_cli.io.atomic import atomic_write, check_absent
 from deqsci_cli.io.contrast import parse_contrast, stretch, to_8_bits
 from deqsci_cli.io.formats import checked_suffix
 from deqsci_cli.io.montage import montage
+from deqsci_cli.io.paths import is_dir
 from deqsci_cli.io.provenance import to_json
+from deqsci_cli.io.read_errors import input_errors, require_file
 
 # More frames of a recording than these are of no use in a picture, and take too long to load.
 _MOST_FRAMES = 240
@@ -111,6 +115,28 @@ def write_preview(
         encoded = _encode_mp4(shown, look.fps, text)
     with atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(encoded)
+
+
+def check_no_preview(path: Path) -> None:
+    """Refuse a preview of ours where a film is meant: its intensities are stretched.
+
+    Raises:
+        InputError: the picture says that it is one.
+    """
+    if path.suffix.lower() not in (".gif", ".png") or is_dir(path):
+        return
+    with input_errors(require_file(path), "picture"), Image.open(path) as picture:
+        text = picture.info.get("comment") or picture.info.get("provenance")
+    try:
+        told = json.loads(text) if text else None
+    except ValueError:  # another program's comment
+        return
+    if isinstance(told, dict) and "deqsci" in told:
+        raise InputError(
+            "this is a preview, whose intensities are stretched",
+            path=path,
+            hint="name the film beside it (.tif, .mat or .h5)",
+        )
 
 
 def shown_frames(count: int) -> slice:

@@ -124,7 +124,7 @@ def scale_of_measurement(
     """
     p = brightness(measurement, mask)
     if p <= 0:
-        return 1.0, "1, since the measurement is black (nothing to take a scale from)"
+        return 1.0, "1, since the measurement is black, or below 0 (nothing to take a scale from)"
     told = f"the mean frame's brightness (99.9th percentile) is {p:.4g}"
     if mask.max() <= _WHOLE:
         for peak in (1.0, *_PEAKS):

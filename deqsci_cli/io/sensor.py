@@ -20,8 +20,8 @@ REASONS = ("seen", "clipped", "broken", "not a number", "black")
 _DEAF = 0.05
 # So many standard deviations below black a value is no noise; nor is it this near, of the mean.
 _BEYOND, _NEAR_BLACK = 8.0, 0.05
-# Noise takes half of the values of a black measurement below 0.
-_MOST_BELOW = 0.9
+# Noise takes half of the values of a black measurement below 0. Far below, it takes few.
+_MOST_BELOW, _MANY_BELOW = 0.9, 0.01
 # A broken pixel stands out from its neighbours by so many times what they differ by, and by
 # this share of the brightest.
 _OUTLIER, _STANDS_OUT = 12.0, 0.25
@@ -88,9 +88,16 @@ def correct(
     if camera.bad_pixels == "auto":
         bad |= broken_pixels(measurements, mask)
     unseen[:, bad] = REASONS.index("broken")
+    _check_lit(measurements, raw, path, corrected=dark is not None)
     if dark is not None:
-        _check_lit(measurements, raw, path)
         unseen[too_black(measurements)] = REASONS.index("black")
+    elif (below := _far_below(measurements)) > _MANY_BELOW:
+        notes = (
+            *notes,
+            f"{below:.1%} of the values lie far below 0, down to "
+            f"{float(measurements.min()):g}: is the type of the numbers right (16 bits "
+            "without a sign?), or has a black level been taken off twice?",
+        )
     if not_numbers is not None:
         unseen[not_numbers] = REASONS.index("not a number")
     return Corrected(measurements, unseen if unseen.any() else None, notes)
@@ -130,19 +137,34 @@ def answers_of(flat: np.ndarray, path: Path) -> np.ndarray:
     return np.where(picture < _DEAF * usual, 0, picture / usual)
 
 
-def _check_lit(measurements: np.ndarray, raw: np.ndarray, path: Path) -> None:
-    """Refuse a black level, or a dark frame, that takes all light off measurements.
+def _check_lit(measurements: np.ndarray, raw: np.ndarray, path: Path, *, corrected: bool) -> None:
+    """Refuse measurements without light, or from which a black level takes all of it.
 
     Raises:
-        InputError: it does.
+        InputError: nearly all values are below 0.
     """
-    if np.mean(measurements < 0) > _MOST_BELOW:
+    if np.mean(measurements < 0) <= _MOST_BELOW:
+        return
+    if not corrected:
         raise InputError(
-            f"without its black level nearly all of the measurement is below 0 (it reached "
-            f"{float(raw.max()):g}, as stored)",
+            f"nearly all of the measurement is below 0 (from {float(raw.min()):g} to "
+            f"{float(raw.max()):g})",
             path=path,
-            hint="give the dark frame, or the black level, of this camera in the file's own unit",
+            hint="export it with light above 0: it may be inverted, or a black level taken off",
         )
+    raise InputError(
+        f"without its black level nearly all of the measurement is below 0 (it reached "
+        f"{float(raw.max()):g}, as stored)",
+        path=path,
+        hint="give the dark frame, or the black level, of this camera in the file's own unit",
+    )
+
+
+def _far_below(measurements: np.ndarray) -> float:
+    """The share of values that lie below 0 by more than a tenth of the largest ones."""
+    if measurements.dtype.kind in "bu" or not (measurements < 0).any():
+        return 0.0
+    return float(np.mean(measurements < -0.1 * np.percentile(np.abs(measurements), 99.9)))
 
 
 def too_black(measurements: np.ndarray) -> np.ndarray:

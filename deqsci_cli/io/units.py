@@ -97,14 +97,13 @@ def truth_in_white(raw: np.ndarray, white: White, path: Path) -> np.ndarray:
     """Truth (K, H, W) in units of white.
 
     Raises:
-        UsageError: it does not lie within 0..1.
+        UsageError: at a given scale it does not lie within 0..1.
+        InputError: it does not at the one that was found.
     """
     unit = divided(raw, white.value)
     low, high = float(unit.min()), float(unit.max())
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise UsageError(
-            f"{path}: at the scale {white.rule} the truth spans {low:.4g}..{high:.4g} "
-            "instead of 0..1",
-            hint="give the value of white with --scale, or leave the truth out with --no-truth",
-        )
+        error = white.wrong(f"the truth spans {low:.4g}..{high:.4g} instead of 0..1", path)
+        error.hint = f"{error.hint}, or leave the truth out with --no-truth"
+        raise error
     return np.clip(unit, 0, 1, out=unit)

@@ -26,6 +26,7 @@ def write_capture(
     scale: float,
     provenance: Mapping[str, Any],
     overwrite: bool,
+    unseen: np.ndarray | None = None,
 ) -> None:
     """Write a capture as .mat (v5), .h5/.hdf5 or .tif/.tiff, by the ending.
 
@@ -36,7 +37,8 @@ def write_capture(
     Args:
         measurements: (N, H, W) or (H, W), for frames in [0, 1]; (N, K, H, W) of K arms.
         mask: (T, H, W); (K, T, H, W) of K arms.
-        truth: (K, H, W) in [0, 1].
+        truth: (F, H, W) in [0, 1].
+        unseen: booleans as the measurements: pixels that tell nothing, written as NaN.
 
     Raises:
         UsageError: for an ending that is none of these, or values that are not finite in the file.
@@ -53,6 +55,8 @@ def write_capture(
     }
     if truth is not None:
         stacks["orig"] = _compact(_stack(truth) * white, (np.uint8, np.uint16), target)
+    if unseen is not None and unseen.any():
+        stacks["meas"] = np.where(_stack(unseen), np.float32("nan"), stacks["meas"])
     attributes = {"scale": float(scale), "provenance": to_json(provenance)}
     with atomic_write(target, overwrite=overwrite) as temporary:
         form.write(temporary, stacks, attributes)

@@ -68,8 +68,10 @@ def mask_from_pictures(
     flat = None if white is None else np.where(bad, 1.0, whole / whole[~bad].mean())
     mask = np.where(bad, 0.0, light / np.where(bad, 1.0, whole))
     never_open = ~bad & (mask.max(0) < _CLOSED)
-    if (bad | never_open).all():
-        raise InputError("the pictures are as dark as the dark frame", hint="are they mixed up?")
+    if (bad | never_open).all() or not mask[:, ~bad].mean() > 0:
+        raise InputError(
+            "the pictures are as dark as the dark frame, or darker", hint="are they mixed up?"
+        )
     notes = _notes(mask[:, ~bad], bad, never_open, white is not None)
     mask = np.clip(np.where(never_open, 0.0, mask), 0, None).astype(np.float32)
     return MaskPictures(

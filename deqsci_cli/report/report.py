@@ -182,7 +182,8 @@ class Failure:
     @classmethod
     def of(cls, path: Path, error: DeqsciError) -> Failure:
         """The failure of an input, by the error that it raised."""
-        return cls(str(path), str(error), error.hint, error.exit_code)
+        text = str(error) if error.path is not None else f"{path}: {error}"
+        return cls(str(path), text, error.hint, error.exit_code)
 
 
 @dataclass

@@ -157,6 +157,26 @@ def test_the_first_failure_ends_the_run_where_that_is_asked_for(run, captures, t
     assert not (tmp_path / "o").exists()
 
 
+def test_an_empty_folder_among_the_inputs_stops_nothing(run, captures, tmp_path):
+    (tmp_path / "empty").mkdir()
+    common = ("--mask", captures / "mask.mat", "--scale", "255", *GAP_TV, "-o", tmp_path / "o")
+    done = run("reconstruct", captures / "c0.mat", tmp_path / "empty", *common)
+    assert done.exit_code == 1 and "empty" in done.stderr
+    assert [Path(r["input"]).name for r in report(tmp_path / "o")["measurements"]] == ["c0.mat"]
+    with pytest.raises(InputError, match="stands for no file"):
+        run("reconstruct", tmp_path / "empty", *common)
+
+
+def test_what_fails_is_told_with_its_file(run, captures, tmp_path):
+    done = run(*reconstruct(captures, tmp_path / "o", "--measurements", "3"))
+    assert done.exit_code and "c0.mat: there is no measurement 3" in done.stderr
+
+
+def test_the_log_may_lie_in_the_folder_to_come(run, captures, tmp_path):
+    run(*reconstruct(captures, tmp_path / "o", "--log", tmp_path / "o" / "run.log"))
+    assert "6 done" in (tmp_path / "o" / "run.log").read_text()
+
+
 def test_lists_and_folders(run, captures, tmp_path):
     listed = [captures / f"c{n}.mat" for n in (4, 1)]
     (tmp_path / "list.txt").write_text("".join(f"{p}\n\n" for p in listed))

@@ -262,8 +262,31 @@ def test_a_camera_is_calibrated_and_used(tmp_path, capture, run):
         (("calibrate", "--frames", "a.tif", "-o", "c.h5", "--scale", "3"), "--scale"),
         (("convert", "a.ckpt", "-o", "m", "--architecture", "cnn", "--axes", "HWT"), "--axes"),
         (("evaluate", "a.tif", "--truth", "b.tif", "--tol", "1e-3"), "--tol"),
+        (("simulate", "a.gif", "-o", "c.h5", "--mask", "m.mat", "--density", ".2"), "--density"),
     ],
 )
 def test_an_option_without_a_meaning_is_refused(run, command, option):
     with pytest.raises(UsageError, match=f"^{option} "):
         run(*command)
+
+
+def test_pixels_that_tell_nothing_stay_so_in_another_format(run, capture, tmp_path):
+    """Not as numbers that would be believed: the films are the same."""
+    content = scipy.io.loadmat(capture)
+    meas = content["meas"].astype(float)
+    meas[3:6, 4, 0] = np.nan
+    bad = np.zeros(meas.shape[:2], np.uint8)
+    bad[10, 7:9] = 1
+    arrays = {name: content[name] for name in ("mask", "orig")}
+    scipy.io.savemat(tmp_path / "lab.mat", arrays | {"meas": meas})
+    scipy.io.savemat(tmp_path / "bad.mat", {"bad_pixels": bad})
+    camera = ("--nan", "zero", "--bad-pixels", tmp_path / "bad.mat")
+    told = run("convert", tmp_path / "lab.mat", tmp_path / "c.h5", *camera).stderr
+    assert "7 pixels that tell nothing are written as NaN" in told
+    common = ("--model", "gap-tv", "--preview", "none", "--json")
+    told = run("reconstruct", tmp_path / "lab.mat", "-o", tmp_path / "a", *camera, *common)
+    again = run("reconstruct", tmp_path / "c.h5", "-o", tmp_path / "b", *camera[:2], *common)
+    for lines in zip(told.stdout.splitlines(), again.stdout.splitlines(), strict=True):
+        before, after = map(json.loads, lines)
+        assert after["seen"] == before["seen"] < 1
+        assert after["psnr"] == pytest.approx(before["psnr"], abs=0.01)

@@ -175,3 +175,16 @@ class TestPictures:
                 )
             )
         assert (tmp_path / "dark.h5").read_bytes() == before
+
+
+def test_a_mask_that_is_still_wrong_afterwards_is_told(tmp_path):
+    """No fit turns a mask round; the warning says so, and does not send back to the fit."""
+    rng = np.random.default_rng(0)
+    wide = gaussian_filter(rng.standard_normal((96, 100)), 2)
+    wide = (wide - wide.min()) / np.ptp(wide)
+    film = np.stack([wide[:, t : t + 96] for t in range(4)])
+    mask = (rng.random(film.shape) < 0.5).astype(float)
+    capture = write(tmp_path / "a.h5", (film * mask).sum(0), mask[:, ::-1])
+    done = calibrate(CalibrateConfig((capture,), tmp_path / "lab.h5", ("shift",)))
+    (warning,) = [note for note in done.notes if "no better" in note]
+    assert 'orientation = "flip-rows"' in warning and "calibrate" not in warning

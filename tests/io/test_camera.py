@@ -347,3 +347,14 @@ def test_a_cameras_arrays_are_hashed_once_for_many_captures(tmp_path, monkeypatc
         found = load_capture(file, camera=tmp_path / "lab.h5")
         assert found.beside["camera"] == found.beside["mask"]
     assert len(hashed) == 1
+
+
+def test_what_a_camera_of_arrays_would_not_read_is_refused(tmp_path, v73):
+    arrays = {"mask": np.ones((8, 9, 3)), "frame_gains": np.array([[1.0, 1.5, 1.0]])}
+    scipy.io.savemat(tmp_path / "lab.mat", arrays)
+    with pytest.raises(InputError, match=r"lab.mat: frame_gains is an array") as told:
+        read_camera(tmp_path / "lab.mat")
+    assert '{"frame_gains": …}' in told.value.hint
+    with h5py.File(tmp_path / "text.h5", "w") as file:  # the table as a text beside the arrays
+        file["mask"], file["camera"] = np.ones((3, 8, 9)), '{"scale": 1000}'
+    assert read_camera(tmp_path / "text.h5").scale == 1000

@@ -372,6 +372,15 @@ class TestScale:
         with pytest.raises(UsageError, match="--scale"):
             self.load(tmp_path, scene.meas[0], scene.mask, scene.video[:4], scale=1)
 
+    def test_what_lies_below_black(self, tmp_path, scene):
+        y = scene.meas[0].astype(float)
+        with pytest.raises(InputError, match="below 0"):
+            self.load(tmp_path, -y, scene.mask)
+        wrapped = y * (60000 / y.max())
+        wrapped = np.where(wrapped > 32767, wrapped - 65536, wrapped)  # 16 bits taken for signed
+        assert any("far below 0" in note for note in self.load(tmp_path, wrapped, scene.mask).notes)
+        assert not any("far below" in note for note in self.load(tmp_path, y, scene.mask).notes)
+
     def test_black(self, tmp_path, scene):
         capture = self.load(tmp_path, np.zeros((11, 17)), scene.mask)
         assert capture.scale == 1 and "black" in capture.scale_rule

@@ -46,6 +46,12 @@ def test_without_a_white_picture_the_brightest_are_open(camera):
     assert found.flat is None
 
 
+def test_dark_and_white_that_are_mixed_up_are_told(camera):
+    mask, _, dark = camera
+    with pytest.raises(InputError, match="as dark as the dark frame"):
+        mask_from_pictures(dark + 3000 * mask, dark + 2500)
+
+
 def test_what_cannot_be_is_told(camera):
     mask, flat, dark = camera
     bright = mask_from_pictures(dark + 3000 * flat * mask, dark, dark + 2000 * flat)

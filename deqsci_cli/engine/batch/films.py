@@ -14,6 +14,7 @@ from deqsci_cli.engine.batch.manifest import (
     write_entry,
 )
 from deqsci_cli.engine.batch.origin import origin_of_film
+from deqsci_cli.engine.batch.stale import remove_old_previews
 from deqsci_cli.engine.fit import fit_of
 from deqsci_cli.io import (
     Capture,
@@ -69,6 +70,7 @@ def write_outputs(
     check_absent(job.files, overwrite=overwrite)
     for file in (*job.files, place_of(job.output)):
         remove_leftovers(file)
+    remove_old_previews(entry, job)
     begun = ManifestEntry(order.run, owner_of(job.input, job.output), made_from)
     write_entry(job.output, begun)
     write_film(job.output, video, scale=capture.scale, provenance=stamp, overwrite=overwrite)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,18 @@ class ManifestEntry:
 
 def read_entry(output: Path) -> ManifestEntry | None:
     """The entry of a film; None where there is none, or one that is damaged."""
-    path = place_of(output)
+    return _read(place_of(output))
+
+
+def entries_in(folder: Path, without: Collection[Path]) -> Iterator[tuple[Path, ManifestEntry]]:
+    """The entries of a folder's films, and where each lies, but for those in some places."""
+    places = set((folder / FOLDER).glob("*.json")) - set(without)
+    for path in sorted(places):
+        if (entry := _read(path)) is not None:
+            yield path, entry
+
+
+def _read(path: Path) -> ManifestEntry | None:
     try:
         if os.path.lexists(path):
             return read_json(

@@ -28,6 +28,7 @@ from deqsci_cli.engine.batch.pieces import (
     write_piece,
 )
 from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, OnPhase, ignore_phase
+from deqsci_cli.engine.batch.stale import remove_old_previews
 from deqsci_cli.engine.batch.summary import summary_of
 from deqsci_cli.engine.batch.window_work import solve_window
 from deqsci_cli.engine.batch.windows import MeasurementWindow, overlap_of, windows
@@ -85,6 +86,7 @@ def _make(order: Order, job: Job, on_iteration: OnIteration | None, on_phase: On
     made_from = origin_of_film(order.origin, job, versions, footage.first.beside)
     begun = ManifestEntry(order.run, owner_of(job.input, job.output), made_from)
     remove_leftovers(place_of(job.output))
+    remove_old_previews(entry, job)
     write_entry(job.output, begun)
     on_phase(STARTING)
     cut = windows(len(footage.places), job.window)
