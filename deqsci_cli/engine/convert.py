@@ -11,7 +11,6 @@ from deqsci_cli import zoo
 from deqsci_cli.config import to_table
 from deqsci_cli.equilibrium.settings import EquilibriumSettings
 from deqsci_cli.io import Capture, check_absent, load_capture, make_provenance, write_capture
-from deqsci_cli.io.camera import Camera
 from deqsci_cli.io.overlap import check_no_overlap
 from deqsci_cli.io.paths import real
 from deqsci_cli.io.read_options import ReadOptions
@@ -67,7 +66,7 @@ def convert_capture(config: ConvertConfig) -> Capture:
     check_no_overlap([config.out], [config.source, *config.read_options.files().values()])
     check_absent([config.out], overwrite=config.overwrite)
     capture = load_capture(config.source, config.read_options)
-    lost = _not_found_again(capture, config.read_options.read_camera())
+    lost = _not_found_again(capture, config.read_options)
     if lost.any():
         told = (
             f"{np.count_nonzero(lost)} pixels that tell nothing are written as NaN: read "
@@ -94,16 +93,21 @@ def convert_capture(config: ConvertConfig) -> Capture:
     return capture
 
 
-def _not_found_again(capture: Capture, camera: Camera) -> np.ndarray:
-    """Booleans as the measurements: pixels that tell nothing, and do not show it themselves."""
+def _not_found_again(capture: Capture, options: ReadOptions) -> np.ndarray:
+    """Booleans as the measurements: pixels that tell nothing, and do not show it themselves.
+
+    What `--nan median` has filled was asked to be filled.
+    """
     unseen = capture.unseen
     if unseen is None:
         return np.zeros(capture.measurements.shape, bool)
+    camera = options.read_camera()
     told = camera.saturation not in (None, "auto")
+    filled = (unseen == REASONS.index("not a number")) & np.bool_(options.nan == "median")
     piled_up = (unseen == REASONS.index("clipped")) & ~np.bool_(
         told or camera.dark is not None or camera.flat is not None
     )
-    return np.asarray((unseen > 0) & ~piled_up)
+    return np.asarray((unseen > 0) & ~piled_up & ~filled)
 
 
 def convert_checkpoint(

@@ -22,7 +22,10 @@ def parse_frames(text: str) -> slice:
         start, stop = map(int, numbers)
         if start < stop:
             return slice(start, stop)
-    raise UsageError(f"the frames {text!r} choose none of a mask", hint="for example 10, or 10:20")
+    raise UsageError(
+        f"{text!r} chooses no frames of a mask (--frames, --mask-frames)",
+        hint="for example 10, or 10:20",
+    )
 
 
 def chosen_frames(text: str | None, have: int, path: Path | None) -> slice:

@@ -162,7 +162,7 @@ def _check_lit(measurements: np.ndarray, raw: np.ndarray, path: Path, *, correct
 
 def _far_below(measurements: np.ndarray) -> float:
     """The share of values that lie below 0 by more than a tenth of the largest ones."""
-    if measurements.dtype.kind in "bu" or not (measurements < 0).any():
+    if measurements.dtype.kind in ("b", "u") or not (measurements < 0).any():
         return 0.0
     return float(np.mean(measurements < -0.1 * np.percentile(np.abs(measurements), 99.9)))
 

@@ -37,8 +37,15 @@ class TrainingLog:
             with storage_errors(self.path):  # what could not be written to later is told now
                 os.close(open_plain(self.path, os.O_RDWR))
         #: how many lines could not be read, and were taken out
-        self.damaged = self._cut(step) if os.path.lexists(self.path) else 0
+        self.damaged = self._cut(step) if step and os.path.lexists(self.path) else 0
+        self._begun = step > 0
         self.board: Any = _board(self.boards, step) if tensorboard else None
+
+    def begin(self) -> None:
+        """Empty the log of a run that this one replaces, once there is something in its place."""
+        if not self._begun and os.path.lexists(self.path):
+            self._cut(0)
+        self._begun = True
 
     def _cut(self, step: int) -> int:
         """Take out what lies beyond a step, and what cannot be read: the number of the latter."""
@@ -53,6 +60,7 @@ class TrainingLog:
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """One line, figures by name."""
+        self.begin()
         with storage_errors(self.path):
             descriptor = open_plain(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with os.fdopen(descriptor, "a", encoding="utf-8") as file:

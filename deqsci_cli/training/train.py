@@ -158,8 +158,6 @@ class _Training:
         self.log: TrainingLog | None = None
         if workers.rank == 0:
             step = self.facts["step"]
-            if not config.resume:  # a state that lies there belongs to the run that is replaced
-                (config.out / STATE).unlink(missing_ok=True)
             self.log = TrainingLog(config.out, step=step, tensorboard=config.tensorboard)
             if self.log.damaged:
                 on_event(Note(f"{self.log.damaged} damaged lines of {LOG} were taken out"))
@@ -282,6 +280,8 @@ class _Training:
             # Of several processes this one has its share of each batch alone.
             whole = self.workers.count == 1 and self.config.save_fixed_points
             alive = self.alive if whole else {}
+            if self.log is not None:
+                self.log.begin()
             save_state(self.config.out, self.network, self.optimizer, self.mean, self.facts, alive)
 
     def _seconds(self) -> float:

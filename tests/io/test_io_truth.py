@@ -89,7 +89,7 @@ def test_a_longer_mask_is_cut(tmp_path, scene, text, start, stop):
     "text", ["0", "", ":", "4:4", "5:2", "-3", "a", "1:2:3", "1e1", "9" * 5000]
 )
 def test_frames_that_cannot_be_meant(tmp_path, scene, text):
-    with pytest.raises(UsageError, match="choose none of a mask"):
+    with pytest.raises(UsageError, match="chooses no frames of a mask"):
         load_capture(save(tmp_path / "a.mat", scene, scene.video), frames=text)
 
 

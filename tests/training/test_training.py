@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,18 +117,23 @@ def test_an_existing_run_is_not_replaced_unasked(data, tmp_path, read_log):
     assert len(read_log(first.out)) == 1  # the old log is gone
 
 
-def test_a_run_that_was_begun_anew_and_killed_is_not_the_one_before(data, tmp_path):
+def test_a_run_that_is_begun_anew_and_killed_at_once_leaves_the_one_before(data, tmp_path):
     first = config(data, tmp_path / "m", steps=3)
     train(first)
+    before = {path.name: path.read_bytes() for path in first.out.iterdir()}
 
-    def kill(event) -> None:
+    def end(event, how: type[BaseException]) -> None:
         if isinstance(event, Stepped):
-            raise RuntimeError("killed")
+            raise how
 
-    with pytest.raises(RuntimeError, match="killed"):
-        train(replace(first, overwrite=True), kill)
-    with pytest.raises(ModelError, match="no run to resume"):
-        train(replace(first, resume=True))
+    with pytest.raises(RuntimeError):
+        train(replace(first, overwrite=True), partial(end, how=RuntimeError))
+    assert {path.name: path.read_bytes() for path in first.out.iterdir()} == before
+    # One that is interrupted has a state of its own, and no line of the other's log.
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(first, overwrite=True), partial(end, how=KeyboardInterrupt))
+    assert (first.out / LOG).read_bytes() == b""
+    assert train(replace(first, resume=True)).steps == 3
 
 
 def test_a_released_model_is_not_replaced_unasked(data, tmp_path):
