@@ -58,11 +58,19 @@ def read_entry(output: Path) -> ManifestEntry | None:
     return _read(place_of(output))
 
 
-def entries_in(folder: Path, without: Collection[Path]) -> Iterator[tuple[Path, ManifestEntry]]:
-    """The entries of a folder's films, and where each lies, but for those in some places."""
-    places = set((folder / FOLDER).glob("*.json")) - set(without)
-    for path in sorted(places):
-        if (entry := _read(path)) is not None:
+def entries_in(
+    folder: Path, stems: tuple[str, ...], without: Collection[Path]
+) -> Iterator[tuple[Path, ManifestEntry]]:
+    """The entries of a folder's films, and where each lies.
+
+    Args:
+        folder: of the films.
+        stems: how the films' names may begin; others are not opened, of which there may be many.
+        without: places of entries that are not asked for.
+    """
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        asked = path not in without and path.name.startswith(stems)
+        if asked and (entry := _read(path)) is not None:
             yield path, entry
 
 

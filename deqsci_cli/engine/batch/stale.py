@@ -13,6 +13,9 @@ from deqsci_cli.io.paths import is_file
 # The head of a page of ours says who made it.
 _OURS, _HEAD = b'<meta name="generator" content="deqsci">', 4096
 
+# Longer names are kept in a shorter form (`io.paths.short_name`).
+_STEM = 40
+
 
 def remove_old_previews(entry: ManifestEntry | None, job: Job) -> None:
     """Take away previews of a film that is made again, where the job makes no new ones.
@@ -56,7 +59,8 @@ def films_of_other_content(
         if str(job.input) in hashes
     }
     found = []
-    for place, entry in entries_in(folder, own):
+    stems = tuple({job.input.stem[:_STEM] for job in jobs})
+    for place, entry in entries_in(folder, stems, own):
         before = entry.made_from.get("input")
         if entry.input in now and isinstance(before, str) and before != now[entry.input]:
             film = folder / Path(entry.record.output if entry.record else place.stem).name
