@@ -33,19 +33,25 @@ class TrainingLog:
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool):
         self.path, self.boards = folder / LOG, folder / "tensorboard"
-        if os.path.lexists(self.path):
-            with storage_errors(self.path):  # what could not be written to later is told now
-                os.close(open_plain(self.path, os.O_RDWR))
+        there = self._is_there()  # what could not be written to later is told now
         #: how many lines could not be read, and were taken out
-        self.damaged = self._cut(step) if step and os.path.lexists(self.path) else 0
+        self.damaged = self._cut(step) if step and there else 0
         self._begun = step > 0
         self.board: Any = _board(self.boards, step) if tensorboard else None
 
     def begin(self) -> None:
         """Empty the log of a run that this one replaces, once there is something in its place."""
-        if not self._begun and os.path.lexists(self.path):
+        if not self._begun and self._is_there():
             self._cut(0)
         self._begun = True
+
+    def _is_there(self) -> bool:
+        """Whether there is a log; what is none, but lies in its place, is refused."""
+        if not os.path.lexists(self.path):
+            return False
+        with storage_errors(self.path):
+            os.close(open_plain(self.path, os.O_RDWR))
+        return True
 
     def _cut(self, step: int) -> int:
         """Take out what lies beyond a step, and what cannot be read: the number of the latter."""
