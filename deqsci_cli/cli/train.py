@@ -156,7 +156,7 @@ def train(
         "init_from": init_from,
         "architecture": architecture,
         "steps": steps,
-        # Steps that are asked for go before the minutes of a recipe.
+        # Steps that are asked for override the minutes of a recipe.
         "minutes": 0.0 if minutes is None and steps is not None else minutes,
         "batch_size": batch_size,
         "patch_size": patch_size,

@@ -41,8 +41,6 @@ _GRADIENT = GradientSettings("exact")
 _LOOK_EVERY, _PATIENCE = 15, 3
 # The model is the mean of the weights of the last twenty steps or so.
 _MEAN_OVER = 20
-# What a run leaves.
-_FILES = (zoo.WEIGHTS, zoo.CARD)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def adapt(config: AdaptConfig, on_event: OnEvent = ignore) -> Adapted:
         InputError: a capture cannot be read, is of another camera, or too small.
         ModelError, UsageError, OutputExistsError, DeviceError: as their names say.
     """
-    outputs = [config.out / name for name in _FILES]
+    outputs = [config.out / name for name in (zoo.WEIGHTS, zoo.CARD)]
     read = [*config.captures, *config.read_options.files().values(), zoo.find(config.model)]
     check_no_overlap(outputs, read)
     check_absent(outputs, overwrite=config.overwrite)

@@ -102,12 +102,13 @@ def _not_found_again(capture: Capture, options: ReadOptions) -> np.ndarray:
     if unseen is None:
         return np.zeros(capture.measurements.shape, bool)
     camera = options.read_camera()
-    told = camera.saturation not in (None, "auto")
-    filled = (unseen == REASONS.index("not a number")) & np.bool_(options.nan == "median")
-    piled_up = (unseen == REASONS.index("clipped")) & ~np.bool_(
-        told or camera.dark is not None or camera.flat is not None
-    )
-    return np.asarray((unseen > 0) & ~piled_up & ~filled)
+    as_stored = camera.dark is None and camera.flat is None
+    shown = ["seen"]
+    if as_stored and camera.saturation in (None, "auto"):
+        shown.append("clipped")
+    if options.nan == "median":
+        shown.append("not a number")
+    return np.isin(unseen, [REASONS.index(reason) for reason in shown], invert=True)
 
 
 def convert_checkpoint(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,7 +22,7 @@ from deqsci_cli.engine.batch.executors import (
     threads_of_each,
     worker_died,
 )
-from deqsci_cli.engine.batch.job import Job, Order, Task
+from deqsci_cli.engine.batch.job import Order, Task
 from deqsci_cli.engine.batch.manifest import record_of
 from deqsci_cli.engine.batch.plan import Plan, plan
 from deqsci_cli.engine.batch.progress import READING, STARTING, WRITING, RunProgress
@@ -86,6 +86,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         for name in (REPORT, PAGE):
             remove_leftovers(config.out / name)
         run.tell()
+        run.clear_page()
         try:
             if run.to_do:
                 with open_executor(config.cluster, on_event) as pool:
@@ -96,7 +97,7 @@ def reconstruct(config: ReconstructConfig, on_event: OnEvent = ignore) -> Report
         finally:
             with deferred_interrupt():
                 report = run.write_report()
-        run.tell_of_stale(planned.jobs)
+        run.tell_of_stale()
         if config.page and report.measurements:
             run.enter(WRITING)
             read = _read_apart if config.several else load_capture
@@ -125,7 +126,6 @@ class _Reconstruction:
             self.take(output, record)
         self.failures: list[Failure] = list(planned.failures)
         self.to_do = [job for job in planned.jobs if job.output not in planned.done]
-        self.made_again = [j.output for j in self.to_do if not j.keep_film and is_file(j.output)]
         self.progress = RunProgress(self.to_do, planned.settings)
         self.phase = ""
         self.told: set[str] = set()
@@ -186,15 +186,20 @@ class _Reconstruction:
                 self.on_event(Note(sentence))
         self.told.update((record.scale_rule, *sentences))
 
-    def tell_of_stale(self, jobs: Sequence[Job]) -> None:
-        """What lies beside the films, and is no longer true of them."""
-        out = self.config.out
-        again = any(output in self.done for output in self.made_again)
-        if again and not self.config.page and remove_old_page(out / PAGE):
-            text = "it was of films that have been made again: --report writes it anew"
+    def clear_page(self) -> None:
+        """Remove the page of films that are made again; before that, for a run may be killed.
+
+        With `--report` it stays until the new one takes its place.
+        """
+        again = any(not job.keep_film and is_file(job.output) for job in self.to_do)
+        if again and not self.config.page and remove_old_page(self.config.out / PAGE):
+            text = "its films are made again: --report writes it anew"
             self.on_event(Note(f"{PAGE} is removed, {text}"))
+
+    def tell_of_stale(self) -> None:
+        """Name films that lie beside those of this run, and are of what its inputs held before."""
         hashes = {path: source.sha256 for path, source in self.sources.items()}
-        for film in films_of_other_content(out, jobs, hashes):
+        for film in films_of_other_content(self.config.out, self.plan.jobs, hashes):
             text = "is of what its input held before, and is no film of this run"
             self.on_event(Note(f"{film.name} {text}"))
 

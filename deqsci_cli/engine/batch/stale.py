@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deqsci_cli.engine.batch.job import Job
 from deqsci_cli.engine.batch.manifest import ManifestEntry, entries_in, owner_of, place_of
+from deqsci_cli.io.atomic import storage_errors
 from deqsci_cli.io.file_version import read_version
 from deqsci_cli.io.paths import is_file
 
@@ -23,21 +24,30 @@ def remove_old_previews(entry: ManifestEntry | None, job: Job) -> None:
     Args:
         entry: of the film as it was; only files that it tells of, and that are unchanged, go.
         job: that makes the film.
+
+    Raises:
+        StorageError: one cannot be taken away.
     """
     for name, sha256 in ({} if entry is None else entry.outputs).items():
         file = job.output.parent / name
         if file not in job.files and is_file(file) and read_version(file).sha256 == sha256:
-            file.unlink()
+            with storage_errors(file):
+                file.unlink()
 
 
 def remove_old_page(page: Path) -> bool:
-    """Take away a page of ours, whose films have been made again; whether there was one."""
+    """Take away a page of ours, whose films are made again; whether there was one.
+
+    Raises:
+        StorageError: it cannot be taken away.
+    """
     if not is_file(page):
         return False
-    with page.open("rb") as stream:
-        ours = _OURS in stream.read(_HEAD)
-    if ours:
-        page.unlink()
+    with storage_errors(page):
+        with page.open("rb") as stream:
+            ours = _OURS in stream.read(_HEAD)
+        if ours:
+            page.unlink()
     return ours
 
 
